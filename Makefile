@@ -1,0 +1,49 @@
+# Everything sets itself up: a virtual environment in .venv, filled from the hashed locks.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: demo test run lint format bench lock clean
+
+demo: .venv/run.stamp  ## the main job on this machine alone; PHOTO= and VOICE= take your own
+	@$(BIN)/python -m bot demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(VOICE),--voice "$(VOICE)")
+
+test: lint  ## every check that CI runs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
+
+run: .venv/run.stamp  ## the service, with the settings from the environment or .env
+	@exec $(BIN)/python -m bot run
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/dev.stamp  ## what we claim about speed
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.memory
+
+lock:  ## pin the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --extra postgres --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--universal --python-version 3.11 --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --extra postgres --group dev --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --universal --python-version 3.11 --upgrade -o requirements-dev.lock
+
+clean:
+	rm -rf .venv demo-output .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: requirements.lock | .venv/bin/python
+	$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock | .venv/bin/python
+	$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@ .venv/run.stamp
