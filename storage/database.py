@@ -1,0 +1,179 @@
+"""Opening the database: one set of statements, two engines.
+
+SQLite is held by exactly one connection in one process. A lock file keeps a second process away: two writers
+that checkpoint at once can corrupt a WAL database in SQLite before 3.51.3 (https://sqlite.org/wal.html), and
+releasing every claim at start is only right for the sole owner. PostgreSQL takes any number of processes.
+"""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import ColumnElement, Connection, event, func, make_url, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Clock = Callable[[], int]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 7_461_002  # any number, the same in every replica
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class Database:
+    """Transactions on one engine, and the one clock (milliseconds since the epoch) that stamps every row."""
+
+    def __init__(self, engine: AsyncEngine, now: Clock) -> None:
+        self._engine = engine
+        self.now = now
+
+    @property
+    def is_postgres(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction: committed at the end of the block, rolled back by an exception."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def earliest(self, column: ColumnElement[int], *where: ColumnElement[bool]) -> int | None:
+        """The smallest time in a column, of the rows that match."""
+        async with self.begin() as connection:
+            earliest: int | None = await connection.scalar(select(func.min(column)).where(*where))
+        return earliest
+
+    async def check(self) -> None:
+        """Ask the database the cheapest question; raise whatever it raises."""
+        async with self.begin() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+def async_url(url: str) -> URL:
+    """Name the asyncio driver in a plain `sqlite:///…` or `postgresql://…` URL."""
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            # libpq's word for it is sslmode, asyncpg's is ssl.
+            ssl = parsed.query.get("sslmode")
+            parsed = parsed.difference_update_query(["sslmode"])
+            return parsed.set(drivername="postgresql+asyncpg").update_query_dict({"ssl": ssl} if ssl else {})
+        case other:
+            raise DatabaseError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {other}://")
+
+
+@asynccontextmanager
+async def open_database(url: str, *, now: Clock) -> AsyncIterator[Database]:
+    """Open the database, bring its schema up, and close it at the end of the block.
+
+    Raises `DatabaseError` where another process holds the SQLite file, or the schema is newer than this code.
+    """
+    parsed = async_url(url)
+    with _only_process(parsed):
+        engine = _engine(parsed)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_migrate)
+            yield Database(engine, now)
+        finally:
+            await engine.dispose()
+
+
+@asynccontextmanager
+async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
+    """Open the database for reading only, beside a process that may hold it.
+
+    A reader never checkpoints, so it does no harm to the sole writer.
+    """
+    parsed = async_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = parsed.database or ""
+        if not os.path.isfile(path):  # noqa: PTH113 - once, in a command
+            raise DatabaseError(f"there is no database at {path} yet")
+        parsed = parsed.set(database=f"file:{quote(path)}", query={"mode": "ro", "uri": "true"})
+        engine = create_async_engine(parsed, connect_args={"isolation_level": None})
+    else:
+        engine = create_async_engine(parsed)
+    try:
+        yield Database(engine, now)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _only_process(url: URL) -> Iterator[None]:
+    if url.get_backend_name() != "sqlite":
+        yield
+        return
+    path = Path(url.database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatabaseError(
+                f"another process holds {path}: stop it first, or use PostgreSQL to run several"
+            ) from None
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+    engine = create_async_engine(
+        url, pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"isolation_level": None}
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # under NORMAL a power cut may forget the intent to pay
+            f"busy_timeout={_BUSY_TIMEOUT_MS}",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that turns from reading to writing fails at once instead of waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None:
+        try:
+            ScriptDirectory.from_config(config).get_revision(current)
+        except (CommandError, ResolutionError):
+            raise DatabaseError(
+                f"the database's schema ({current}) is newer than this program: upgrade the program"
+            ) from None
+    command.upgrade(config, "head")

@@ -1,0 +1,181 @@
+"""Jobs that are still collecting: which half goes where, and when both are there.
+
+A message becomes part of a job in two steps. It is noted in `incoming` at once, in the same transaction that
+marks its update as handled; it becomes the job's photo or voice once it has been prepared. So a file that turns
+out to be useless never displaces a good one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import and_, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.jobs import COLUMNS, Job, Overtaken, State, change, entered, held, rung
+from storage.schema import jobs
+from storage.updates import mark_handled
+
+DAY_MS = 24 * 3600 * 1000
+_SILENCE_MS = 2000  # most halves are prepared by then, and there is something to say
+
+
+class Kind(StrEnum):
+    PHOTO = "photo"
+    VOICE = "voice"
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A message with a file, as Telegram described it. `kind` is a guess until the file has been looked at."""
+
+    kind: Kind
+    message_id: int
+    file_id: str
+    file_size: int | None = None
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> "Half":
+        return cls(**{**value, "kind": Kind(value["kind"])})
+
+
+def incoming(job: Job) -> list[Half]:
+    """The halves that have arrived and are not prepared yet, oldest first."""
+    return [Half.of(value) for value in json.loads(job.incoming)]
+
+
+def is_complete(job: Job) -> bool:
+    """Whether both halves are there, prepared or on their way."""
+    kinds = {half.kind for half in incoming(job)}
+    return (job.has_photo or Kind.PHOTO in kinds) and (job.voice_key is not None or Kind.VOICE in kinds)
+
+
+class Drafts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, halves: Sequence[Half], *, update_id: int, chat_id: int, thread_id: int, user_id: int) -> bool:
+        """Note what an update brought: in the sender's newest draft that lacks something, else in a new one.
+
+        Two halves at once (a voice that replies to a photo) belong together, in the draft that has that photo or
+        in one of their own. False where the update was handled before.
+        """
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            if not await mark_handled(connection, update_id):
+                return False
+            draft = await self._draft_for(connection, halves, chat_id, thread_id, user_id)
+            if draft is None:
+                await connection.execute(
+                    insert(jobs).values(
+                        chat_id=chat_id,
+                        thread_id=thread_id,
+                        user_id=user_id,
+                        state=State.COLLECTING,
+                        incoming=_dump(halves),
+                        due_at=now,
+                        status_at=now + _SILENCE_MS,
+                        created_at=now,
+                        updated_at=now,
+                        timeline=f"{State.COLLECTING} {now}\n",
+                    )
+                )
+            else:
+                noted = [half for half in incoming(draft) if half not in halves]
+                await change(connection, jobs.c.id == draft.id, {**rung(now), "incoming": _dump([*noted, *halves])})
+        return True
+
+    async def settle(self, job: Job, half: Half, **columns: Any) -> Job:
+        """Take `half` from the incoming ones, prepared (its columns are given) or refused. Raises `Overtaken`."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(*COLUMNS).where(held(job)).with_for_update())).one_or_none()
+            if row is None:
+                raise Overtaken
+            left = [other for other in incoming(Job.of(row)) if other.message_id != half.message_id]
+            settled = await change(
+                connection,
+                held(job),
+                {"incoming": _dump(left), "status_at": now, "attempts": 0, "updated_at": now, **columns},
+            )
+        if settled is None:
+            raise Overtaken
+        return settled
+
+    async def accept_photo(self, job_id: int, *, user_id: int) -> bool:
+        """The owner wants the photo as it is, although no face was found in it."""
+        now = self._database.now()
+        where = and_(
+            jobs.c.id == job_id,
+            jobs.c.user_id == user_id,
+            jobs.c.state == State.COLLECTING,
+            jobs.c.photo_key.isnot(None),
+        )
+        async with self._database.begin() as connection:
+            values = {**rung(now), "photo_accepted": 1, "status_at": now}
+            return await change(connection, where, values) is not None
+
+    async def enqueue(self, job: Job, *, daily_limit: int) -> Job:
+        """Put a draft whose halves are both stored into the queue, or fail it for today's limit.
+
+        Returned still collecting (and held) where another half has arrived meanwhile. Raises `Overtaken`.
+        """
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            if daily_limit and await _videos_of_today(connection, job.user_id, now) >= daily_limit:
+                values = entered(State.FAILED, now) | {"reason": "daily_limit"}
+            else:
+                values = entered(State.QUEUED, now) | {
+                    "queued_at": now,
+                    "due_at": now,
+                    "claim": None,
+                    "rung": 0,
+                }
+            changed = await change(connection, held(job) & (jobs.c.incoming == "[]"), values)
+            changed = changed or await change(connection, held(job), {"updated_at": now})
+        if changed is None:
+            raise Overtaken
+        return changed
+
+    async def used_today(self, user_id: int) -> int:
+        """How many videos count against the user's limit: of the last 24 hours, without what failed free of charge."""
+        async with self._database.begin() as connection:
+            return await _videos_of_today(connection, user_id, self._database.now())
+
+    async def _draft_for(
+        self, connection: AsyncConnection, halves: Sequence[Half], chat_id: int, thread_id: int, user_id: int
+    ) -> Job | None:
+        statement = (
+            select(*COLUMNS)
+            .where(
+                jobs.c.chat_id == chat_id,
+                jobs.c.thread_id == thread_id,
+                jobs.c.user_id == user_id,
+                jobs.c.state == State.COLLECTING,
+            )
+            .order_by(jobs.c.id.desc())
+            .with_for_update()
+        )
+        drafts = [Job.of(row) for row in await connection.execute(statement)]
+        open_drafts = [draft for draft in drafts if not is_complete(draft)]
+        if len(halves) > 1:
+            photo = next(half for half in halves if half.kind is Kind.PHOTO)
+            open_drafts = [draft for draft in open_drafts if _has_message(draft, photo.message_id)]
+        return open_drafts[0] if open_drafts else None
+
+
+def _has_message(draft: Job, message_id: int) -> bool:
+    return draft.photo_message_id == message_id or any(half.message_id == message_id for half in incoming(draft))
+
+
+def _dump(halves: Sequence[Half]) -> str:
+    return json.dumps([asdict(half) for half in halves])
+
+
+async def _videos_of_today(connection: AsyncConnection, user_id: int, now: int) -> int:
+    cost_nothing = jobs.c.state.in_((State.FAILED, State.CANCELLED)) & (jobs.c.paid == 0)
+    statement = select(func.count()).where(jobs.c.user_id == user_id, jobs.c.queued_at > now - DAY_MS, ~cost_nothing)
+    return int((await connection.execute(statement)).scalar_one())

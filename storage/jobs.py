@@ -1,0 +1,297 @@
+"""A job: one photo and one voice on their way to one video. Its row is the only truth about it.
+
+                          ┌───────────── surely not accepted: try again ────────────┐
+                          ▼                                                         │
+    collecting ──────► queued ──────► submitting ──────► rendering ──────► saving ──────► delivering ──────► delivered
+    halves arrive      both are       intent written,    AKOOL has it,     completed:     the chat gets it
+    and are prepared   stored         POST create        _id known         fetch it
+        │                 │               │                  │                │               │
+        └─────────────────┴───────────────┴──────────────────┴────────────────┴───────────────┘
+                              failed(reason) | cancelled
+
+A state changes only by a guarded update: the row must still be in the state it was read in and still carry the
+worker's claim. `Overtaken` says that somebody was first: it is no error, one stops quietly.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, case, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.schema import jobs
+
+
+class State(StrEnum):
+    COLLECTING = "collecting"
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    RENDERING = "rendering"
+    SAVING = "saving"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
+AT_AKOOL = frozenset({State.SUBMITTING, State.RENDERING})
+OPEN = frozenset(State) - TERMINAL
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.COLLECTING: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.SUBMITTING, State.RENDERING, State.FAILED, State.CANCELLED}),
+    State.SUBMITTING: frozenset({State.QUEUED, State.RENDERING, State.FAILED, State.CANCELLED}),
+    State.RENDERING: frozenset({State.SAVING, State.FAILED, State.CANCELLED}),
+    State.SAVING: frozenset({State.DELIVERING, State.FAILED, State.CANCELLED}),
+    State.DELIVERING: frozenset({State.DELIVERED, State.FAILED, State.CANCELLED}),
+}
+
+
+class Overtaken(Exception):
+    """Somebody else took the row over or moved it on; whoever sees this stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of `jobs`. Times are milliseconds since the epoch, UTC."""
+
+    id: int
+    chat_id: int
+    thread_id: int
+    user_id: int
+    state: State
+    reason: str | None
+    due_at: int | None
+    claim: str | None
+    rung: int
+    attempts: int
+    incoming: str
+    photo_message_id: int | None
+    photo_key: str | None
+    photo_accepted: int
+    voice_message_id: int | None
+    voice_key: str | None
+    voice_ms: int | None
+    akool_id: str | None
+    result_url: str | None
+    paid: int
+    video_key: str | None
+    video_message_id: int | None
+    video_file_id: str | None
+    sending_at: int | None
+    status_message_id: int | None
+    status_shown: str | None
+    status_shown_at: int | None
+    status_at: int | None
+    queued_at: int | None
+    submitted_at: int | None
+    rendered_at: int | None
+    created_at: int
+    updated_at: int
+    timeline: str
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "Job":
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a mapping
+        return cls(**{**values, "state": State(values["state"])})
+
+    @property
+    def has_photo(self) -> bool:
+        """Whether a photo is stored that may be used: with a face in it, or accepted by its owner."""
+        return self.photo_key is not None and bool(self.photo_accepted)
+
+    @property
+    def story(self) -> list[tuple[State, int]]:
+        """Each state that the job has been in, and since when."""
+        pieces = (line.split() for line in self.timeline.splitlines())
+        return [(State(state), int(at)) for state, at in pieces]
+
+
+COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+
+
+def entered(state: State, now: int) -> dict[str, Any]:
+    """What every change of state writes: the state, a line in the story, and a look at the status message."""
+    values: dict[str, Any] = {
+        "state": state,
+        "attempts": 0,
+        "updated_at": now,
+        "status_at": now,
+        "timeline": jobs.c.timeline + f"{state} {now}\n",
+    }
+    if state in TERMINAL:
+        values |= {"due_at": None, "claim": None, "incoming": "[]"}
+    return values
+
+
+async def change(connection: AsyncConnection, where: ColumnElement[bool], values: Mapping[str, Any]) -> Job | None:
+    """Update the one row that matches, and return it as it is now; None where none matched."""
+    statement = update(jobs).where(where).values(**values).returning(*COLUMNS)
+    row = (await connection.execute(statement)).one_or_none()
+    return Job.of(row) if row else None
+
+
+class Jobs:
+    """The queue (a WHERE clause on `due_at`), claims with fencing tokens, and guarded transitions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---
+
+    async def get(self, job_id: int) -> Job | None:
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id))).one_or_none()
+        return Job.of(row) if row else None
+
+    async def list(
+        self,
+        *,
+        states: Sequence[State] | frozenset[State] = (),
+        chat_id: int | None = None,
+        user_id: int | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Job]:
+        """Jobs that match everything given, newest first."""
+        statement = select(*COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+        if states:
+            statement = statement.where(jobs.c.state.in_(states))
+        if chat_id is not None:
+            statement = statement.where(jobs.c.chat_id == chat_id)
+        if user_id is not None:
+            statement = statement.where(jobs.c.user_id == user_id)
+        async with self._database.begin() as connection:
+            return [Job.of(row) for row in await connection.execute(statement)]
+
+    async def counts(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        statement = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        async with self._database.begin() as connection:
+            found = {State(state): count for state, count in await connection.execute(statement)}
+        return {state: found.get(state, 0) for state in State}
+
+    async def render_times(self, *, most: int = 50) -> Sequence[tuple[int, int]]:
+        """(length of the voice, time that AKOOL took), both in ms, of the latest renders."""
+        statement = (
+            select(jobs.c.voice_ms, jobs.c.rendered_at - jobs.c.submitted_at)
+            .where(jobs.c.rendered_at.isnot(None), jobs.c.submitted_at.isnot(None))
+            .order_by(jobs.c.id.desc())
+            .limit(most)
+        )
+        async with self._database.begin() as connection:
+            return [(voice_ms, took_ms) for voice_ms, took_ms in await connection.execute(statement)]
+
+    async def place_in_queue(self, job: Job) -> int:
+        """1 for the job that waits longest, and so on; a hint for people, since turns are fair between users."""
+        ahead = select(func.count()).where(jobs.c.state == State.QUEUED, jobs.c.queued_at < job.queued_at)
+        async with self._database.begin() as connection:
+            return (await connection.execute(ahead)).scalar_one() + 1
+
+    # --- the queue ---
+
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[Job]:
+        """Take up to `most` due jobs: nobody else sees them until the lease is over.
+
+        Queued jobs are not among them: they leave the queue through `Ledger.admit` only.
+        """
+        now = self._database.now()
+        due = (
+            select(jobs.c.id)
+            .where(jobs.c.due_at <= now, jobs.c.state != State.QUEUED)
+            .order_by(jobs.c.due_at)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        statement = (
+            update(jobs)
+            .where(jobs.c.id.in_(due))
+            .values(claim=secrets.token_hex(8), due_at=now + lease_ms, rung=0)
+            .returning(*COLUMNS)
+        )
+        async with self._database.begin() as connection:
+            return [Job.of(row) for row in await connection.execute(statement)]
+
+    async def next_due(self) -> int | None:
+        """When the next job falls due. A queued one whose time has come waits for a slot, not for the clock."""
+        waits_for_slot = (jobs.c.state == State.QUEUED) & (jobs.c.due_at <= self._database.now())
+        return await self._database.earliest(jobs.c.due_at, ~waits_for_slot)
+
+    async def release_all(self) -> None:
+        """Give back every claim of a process that is gone. Only for the sole process on a database."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs).where(jobs.c.claim.isnot(None)).values(claim=None, due_at=now, rung=0)
+            )
+
+    async def ring(self, job_id: int, *, state: State) -> None:
+        """Make the job due now; a worker that has it looks again before it lets go."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            await change(connection, (jobs.c.id == job_id) & (jobs.c.state == state), rung(now))
+
+    # --- what the holder of a claim may do ---
+
+    async def extend(self, job: Job, *, lease_ms: int) -> None:
+        """Keep the claim for another lease. Raises `Overtaken`."""
+        where = (jobs.c.id == job.id) & (jobs.c.claim == job.claim)
+        async with self._database.begin() as connection:
+            if await change(connection, where, {"due_at": self._database.now() + lease_ms}) is None:
+                raise Overtaken
+
+    async def save(self, job: Job, **columns: Any) -> Job:
+        """Write columns and keep the claim. Raises `Overtaken`."""
+        return await self._write(job, columns)
+
+    async def advance(self, job: Job, state: State, **columns: Any) -> Job:
+        """Go on to the next state; the claim is kept (unless the state ends the job). Raises `Overtaken`."""
+        return await self._write(job, self._moved(job, state) | columns)
+
+    async def release(self, job: Job, *, due_at: int, state: State | None = None, **columns: Any) -> None:
+        """Give the claim back, to be due at `due_at`, or at once where the bell rang. Raises `Overtaken`."""
+        now = self._database.now()
+        moved = self._moved(job, state) if state else {}
+        due = case((jobs.c.rung == 1, now), else_=due_at)
+        await self._write(job, moved | columns | {"due_at": due, "claim": None, "rung": 0})
+
+    async def retry(self, job: Job, *, due_at: int, **columns: Any) -> None:
+        """Give the claim back after a step that did not succeed. Raises `Overtaken`."""
+        await self.release(job, due_at=due_at, attempts=job.attempts + 1, **columns)
+
+    def _moved(self, job: Job, state: State) -> dict[str, Any]:
+        if state not in TRANSITIONS.get(job.state, ()):
+            raise ValueError(f"no way leads from {job.state} to {state}")
+        return entered(state, self._database.now())
+
+    async def _write(self, job: Job, values: Mapping[str, Any]) -> Job:
+        async with self._database.begin() as connection:
+            changed = await change(connection, held(job), {"updated_at": self._database.now(), **values})
+        if changed is None:
+            raise Overtaken
+        return changed
+
+    # --- what anybody may do ---
+
+    async def cancel(self, job_id: int, *, states: frozenset[State], reason: str | None = None) -> Job | None:
+        """End the job if it is still in one of `states`; None where it is not. Takes it from whoever has it."""
+        where = (jobs.c.id == job_id) & jobs.c.state.in_(states)
+        async with self._database.begin() as connection:
+            return await change(connection, where, entered(State.CANCELLED, self._database.now()) | {"reason": reason})
+
+
+def held(job: Job) -> ColumnElement[bool]:
+    """The guard: the row as its holder read it."""
+    return (jobs.c.id == job.id) & (jobs.c.state == job.state) & (jobs.c.claim == job.claim)
+
+
+def rung(now: int) -> dict[str, Any]:
+    """Due now; and if somebody holds the row, due at once again when it is given back."""
+    return {"rung": 1, "due_at": case((jobs.c.claim.is_(None), now), else_=jobs.c.due_at), "updated_at": now}
+
+
+__all__ = ["AT_AKOOL", "OPEN", "TERMINAL", "TRANSITIONS", "Job", "Jobs", "Overtaken", "State"]

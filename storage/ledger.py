@@ -1,0 +1,193 @@
+"""The ledger of create calls: money has its own book.
+
+A call is written down, and committed, before it is made (`admit`), with the unguessable token of its webhook URL.
+The database refuses a second open call for a job. AKOOL's answer and its callback are the same message
+(`arrived`): idempotent, and taken in every unfinished state, so that either of them brings the `_id` home.
+
+Outcomes: `accepted`, `refused` (surely not accepted, nothing charged), `unknown` (the answer never came). A call
+is closed when its render is over, or when its outcome is settled otherwise.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held
+from storage.schema import calls, jobs
+
+_ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
+_TOKEN_BYTES = 24
+
+SUBMIT_UNKNOWN = "submit_unknown"
+"""The reason of a job in `submitting` whose owner is asked what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One row of `calls`: a create call that may have been made."""
+
+    token: str
+    job_id: int
+    created_at: int
+    akool_id: str | None
+    outcome: str | None
+    heard: int
+    closed_at: int | None
+
+
+_CALL = tuple(calls.c[name] for name in Call.__slots__)
+
+
+class Ledger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def admit(self, *, at_akool: int, lease_ms: int, most: int) -> Sequence[tuple[Job, str]]:
+        """Let queued jobs into the free places at AKOOL (`at_akool` in all), and write their calls down.
+
+        Turns are fair between users: whoever has the fewest jobs there comes first, then who waits longest.
+        Returned are jobs in `submitting`, held by the caller, each with its call's token. Only who got the token
+        here may make the call, and only once.
+        """
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            if self._database.is_postgres:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADMISSION_LOCK})
+            busy = select(func.count()).where(jobs.c.state.in_(AT_AKOOL))
+            free = at_akool - (await connection.execute(busy)).scalar_one()
+            if free <= 0:
+                return []
+            turns = await connection.execute(_fair_turns(now).limit(min(free, most)))
+            return [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
+
+    async def _intend(self, connection: AsyncConnection, job_id: int, now: int, lease_ms: int) -> tuple[Job, str]:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        claimed = {"claim": secrets.token_hex(8), "due_at": now + lease_ms, "rung": 0, "submitted_at": now}
+        attempts = {"attempts": jobs.c.attempts}
+        job = await change(
+            connection,
+            (jobs.c.id == job_id) & (jobs.c.state == State.QUEUED),
+            entered(State.SUBMITTING, now) | attempts | claimed,
+        )
+        if job is None:
+            raise Overtaken
+        await connection.execute(insert(calls).values(token=token, job_id=job_id, created_at=now))
+        return job, token
+
+    async def arrived(self, token: str, akool_id: str, *, ask_at: int) -> Job | None:
+        """AKOOL has the job under `akool_id`: its answer or its callback says so. Idempotent.
+
+        The job goes to `rendering`, due at `ask_at`, unless it is further already. None where the token is unknown,
+        or was given to another video.
+        """
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            named = await connection.execute(
+                update(calls)
+                .where(calls.c.token == token, func.coalesce(calls.c.akool_id, akool_id) == akool_id)
+                .values(akool_id=akool_id, outcome="accepted")
+                .returning(calls.c.job_id)
+            )
+            job_id = named.scalar_one_or_none()
+            if job_id is None:
+                return None
+            waiting = and_(jobs.c.id == job_id, jobs.c.state.in_((State.QUEUED, State.SUBMITTING)))
+            rendering = {
+                "akool_id": akool_id,
+                "paid": 1,
+                "reason": None,
+                "due_at": ask_at,
+                "claim": None,
+                "rung": 0,
+            }
+            moved = await change(connection, waiting, entered(State.RENDERING, now) | rendering)
+            return moved or await _job(connection, job_id)
+
+    async def close(self, job: Job, *, outcome: str, state: State, **columns: Any) -> Job:
+        """Close the job's open call and move the job on, in one transaction.
+
+        A call that was accepted stays so, whatever the outcome of its job. Raises `Overtaken`, and leaves the call
+        open, where the job has moved on without us.
+        """
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            moved = await change(connection, held(job), entered(state, now) | columns)
+            if moved is None:
+                raise Overtaken
+            await _close_open_call(connection, job.id, outcome, now)
+        return moved
+
+    async def risk_again(self, job_id: int, *, user_id: int) -> bool:
+        """The owner wants another try although the last call may have been charged: back into the queue."""
+        again = {"reason": None, "due_at": self._database.now(), "claim": None}
+        return await self._decide(job_id, user_id, State.QUEUED, again)
+
+    async def leave(self, job_id: int, *, user_id: int) -> bool:
+        """The owner wants no other try after a call whose outcome nobody knows."""
+        return await self._decide(job_id, user_id, State.FAILED, {})
+
+    async def _decide(self, job_id: int, user_id: int, state: State, columns: dict[str, Any]) -> bool:
+        now = self._database.now()
+        unsure = and_(
+            jobs.c.id == job_id,
+            jobs.c.user_id == user_id,
+            jobs.c.state == State.SUBMITTING,
+            jobs.c.reason == SUBMIT_UNKNOWN,
+        )
+        async with self._database.begin() as connection:
+            if await change(connection, unsure, entered(state, now) | columns) is None:
+                return False
+            await _close_open_call(connection, job_id, "unknown", now)
+        return True
+
+    async def heard(self, token: str, *, rank: int) -> bool:
+        """Note how much a callback has told; True where it told more than those before it."""
+        async with self._database.begin() as connection:
+            told = await connection.execute(
+                update(calls)
+                .where(calls.c.token == token, calls.c.heard < rank)
+                .values(heard=rank)
+                .returning(calls.c.token)
+            )
+            return told.one_or_none() is not None
+
+    async def get(self, token: str) -> Call | None:
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(*_CALL).where(calls.c.token == token))).one_or_none()
+        return Call(*row) if row else None
+
+    async def of_job(self, job_id: int) -> Sequence[Call]:
+        """Every call that was made for a job, oldest first."""
+        statement = select(*_CALL).where(calls.c.job_id == job_id).order_by(calls.c.created_at)
+        async with self._database.begin() as connection:
+            return [Call(*row) for row in await connection.execute(statement)]
+
+
+def _fair_turns(now: int) -> Any:
+    other = jobs.alias()
+    busy = select(func.count()).where(other.c.user_id == jobs.c.user_id, other.c.state.in_(AT_AKOOL)).scalar_subquery()
+    nth = func.row_number().over(partition_by=jobs.c.user_id, order_by=(jobs.c.queued_at, jobs.c.id))
+    turns = (
+        select(jobs.c.id, jobs.c.queued_at, (busy + nth).label("turn"))
+        .where(jobs.c.state == State.QUEUED, jobs.c.due_at <= now)
+        .subquery()
+    )
+    return select(turns.c.id).order_by(turns.c.turn, turns.c.queued_at, turns.c.id)
+
+
+async def _close_open_call(connection: AsyncConnection, job_id: int, outcome: str, now: int) -> None:
+    await connection.execute(
+        update(calls)
+        .where(calls.c.job_id == job_id, calls.c.closed_at.is_(None))
+        .values(outcome=func.coalesce(calls.c.outcome, outcome), closed_at=now)
+    )
+
+
+async def _job(connection: AsyncConnection, job_id: int) -> Job | None:
+    row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id))).one_or_none()
+    return Job.of(row) if row else None

@@ -1,0 +1,31 @@
+"""What was said lately, so that it is not said again too soon."""
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from storage.database import Database
+from storage.schema import notices
+
+
+class Notices:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def is_new(self, key: str, *, for_ms: int) -> bool:
+        """Whether `key` was not noted in the last `for_ms`; it is noted now if so."""
+        now = self._database.now()
+        insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        statement = (
+            insert(notices)
+            .values(key=key, at=now)
+            .on_conflict_do_update(index_elements=[notices.c.key], set_={"at": now}, where=notices.c.at <= now - for_ms)
+            .returning(notices.c.key)
+        )
+        async with self._database.begin() as connection:
+            return (await connection.execute(statement)).one_or_none() is not None
+
+    async def prune(self, *, older_than_ms: int) -> None:
+        before = self._database.now() - older_than_ms
+        async with self._database.begin() as connection:
+            await connection.execute(delete(notices).where(notices.c.at < before))

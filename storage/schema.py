@@ -1,0 +1,132 @@
+"""The tables, one definition for both engines.
+
+Columns are TEXT and INTEGER only (BIGINT on PostgreSQL), so that SQLite can hold them in STRICT tables.
+Times are integer milliseconds since the epoch, UTC.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+
+metadata = MetaData()
+
+
+def _integer() -> BigInteger:
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, _integer(), nullable=False, server_default=text("0"))
+
+
+def _time(name: str) -> Column[int]:
+    return Column(name, _integer())
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _integer(), primary_key=True),
+    Column("chat_id", _integer(), nullable=False),
+    _count("thread_id"),
+    Column("user_id", _integer(), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    # Who works on it, and when somebody must next.
+    _time("due_at"),
+    Column("claim", Text),
+    _count("rung"),
+    _count("attempts"),
+    # The two halves. `incoming` is JSON: messages that are not prepared yet.
+    Column("incoming", Text, nullable=False, server_default="[]"),
+    Column("photo_message_id", _integer()),
+    Column("photo_key", Text),
+    _count("photo_accepted"),
+    Column("voice_message_id", _integer()),
+    Column("voice_key", Text),
+    Column("voice_ms", _integer()),
+    # AKOOL's part.
+    Column("akool_id", Text),
+    Column("result_url", Text),
+    _count("paid"),
+    # The video, and its way into the chat.
+    Column("video_key", Text),
+    Column("video_message_id", _integer()),
+    Column("video_file_id", Text),
+    _time("sending_at"),
+    # The status message, kept true by a loop of its own.
+    Column("status_message_id", _integer()),
+    Column("status_shown", Text),
+    _time("status_shown_at"),
+    _time("status_at"),
+    # The story.
+    _time("queued_at"),
+    _time("submitted_at"),
+    _time("rendered_at"),
+    Column("created_at", _integer(), nullable=False),
+    Column("updated_at", _integer(), nullable=False),
+    Column("timeline", Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,  # a button under an old message must never mean a new job
+)
+Index(
+    "jobs_due",
+    jobs.c.due_at,
+    sqlite_where=jobs.c.due_at.isnot(None),
+    postgresql_where=jobs.c.due_at.isnot(None),
+)
+Index(
+    "jobs_status_due",
+    jobs.c.status_at,
+    sqlite_where=jobs.c.status_at.isnot(None),
+    postgresql_where=jobs.c.status_at.isnot(None),
+)
+Index("jobs_of_user", jobs.c.user_id, jobs.c.queued_at)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("job_id", _integer(), nullable=False),
+    Column("created_at", _integer(), nullable=False),
+    Column("akool_id", Text),
+    Column("outcome", Text),
+    _count("heard"),
+    _time("closed_at"),
+    sqlite_strict=True,
+)
+# The guard against paying twice that no code can forget: one open call per job.
+Index(
+    "calls_open",
+    calls.c.job_id,
+    unique=True,
+    sqlite_where=calls.c.closed_at.is_(None),
+    postgresql_where=calls.c.closed_at.is_(None),
+)
+
+updates = Table(
+    "updates",
+    metadata,
+    Column("update_id", _integer(), primary_key=True, autoincrement=False),
+    Column("lane", _integer(), nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("received_at", _integer(), nullable=False),
+    _time("due_at"),
+    Column("claim", Text),
+    _count("attempts"),
+    Column("error", Text),
+    sqlite_strict=True,
+)
+Index(
+    "updates_due",
+    updates.c.lane,
+    updates.c.update_id,
+    sqlite_where=updates.c.due_at.isnot(None),
+    postgresql_where=updates.c.due_at.isnot(None),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("at", _integer(), nullable=False),
+    sqlite_strict=True,
+)

@@ -1,0 +1,53 @@
+"""When each job's status message wants a look: a second queue over the same rows.
+
+It is apart from the job's own `due_at`, so that a slow or failing edit never holds a job up. The look is claimed by
+moving `status_at` on; a change of the job meanwhile sets it again, and that newer wish is kept.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import case, select, update
+
+from storage.database import Database
+from storage.jobs import COLUMNS, Job
+from storage.schema import jobs
+
+
+class Statuses:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[Job]:
+        now = self._database.now()
+        due = (
+            select(jobs.c.id)
+            .where(jobs.c.status_at <= now)
+            .order_by(jobs.c.status_at)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        statement = update(jobs).where(jobs.c.id.in_(due)).values(status_at=now + lease_ms).returning(*COLUMNS)
+        async with self._database.begin() as connection:
+            return [Job.of(row) for row in await connection.execute(statement)]
+
+    async def next_due(self) -> int | None:
+        return await self._database.earliest(jobs.c.status_at)
+
+    async def keep(
+        self,
+        job: Job,
+        *,
+        look_at: int | None,
+        message_id: int | None,
+        shown: str | None,
+        shown_at: int | None,
+    ) -> None:
+        """Note what the chat sees now, and when to look again (None: never, unless the job changes)."""
+        values = {
+            "status_message_id": message_id,
+            "status_shown": shown,
+            "status_shown_at": shown_at,
+            "status_at": case((jobs.c.status_at == job.status_at, look_at), else_=jobs.c.status_at),
+        }
+        async with self._database.begin() as connection:
+            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
