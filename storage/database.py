@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import ColumnElement, Connection, event, func, make_url, select, text
+from sqlalchemy import ColumnElement, Connection, Select, event, func, make_url, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -76,6 +76,15 @@ def async_url(url: str) -> URL:
             return parsed.set(drivername="postgresql+asyncpg").update_query_dict({"ssl": ssl} if ssl else {})
         case other:
             raise DatabaseError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {other}://")
+
+
+def among(column: ColumnElement[int], chosen: Select[tuple[int]]) -> ColumnElement[bool]:
+    """That `column` is in `chosen`, which is run once.
+
+    PostgreSQL may run a subquery within IN several times, and with LIMIT and FOR UPDATE each time take other rows.
+    """
+    once = chosen.cte("chosen")
+    return column.in_(select(*once.c))
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database
+from storage.database import Database, among
 from storage.schema import jobs
 
 
@@ -209,7 +209,7 @@ class Jobs:
         )
         statement = (
             update(jobs)
-            .where(jobs.c.id.in_(due))
+            .where(among(jobs.c.id, due))
             .values(claim=secrets.token_hex(8), due_at=now + lease_ms, rung=0)
             .returning(*COLUMNS)
         )

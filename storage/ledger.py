@@ -87,26 +87,24 @@ class Ledger:
         """
         now = self._database.now()
         async with self._database.begin() as connection:
+            call = (await connection.execute(select(*_CALL).where(calls.c.token == token))).one_or_none()
+            if call is None:
+                return None
+            job = await _locked(connection, call.job_id)
             named = await connection.execute(
                 update(calls)
                 .where(calls.c.token == token, func.coalesce(calls.c.akool_id, akool_id) == akool_id)
                 .values(akool_id=akool_id, outcome="accepted")
-                .returning(calls.c.job_id)
+                .returning(calls.c.token)
             )
-            job_id = named.scalar_one_or_none()
-            if job_id is None:
+            if named.one_or_none() is None:
                 return None
-            waiting = and_(jobs.c.id == job_id, jobs.c.state.in_((State.QUEUED, State.SUBMITTING)))
-            rendering = {
-                "akool_id": akool_id,
-                "paid": 1,
-                "reason": None,
-                "due_at": ask_at,
-                "claim": None,
-                "rung": 0,
-            }
+            waiting = and_(jobs.c.id == call.job_id, jobs.c.state.in_((State.QUEUED, State.SUBMITTING)))
+            rendering = {"akool_id": akool_id, "paid": 1, "reason": None, "due_at": ask_at, "claim": None, "rung": 0}
             moved = await change(connection, waiting, entered(State.RENDERING, now) | rendering)
-            return moved or await _job(connection, job_id)
+            if moved is None and call.akool_id is None:  # it ended meanwhile, and cost something all the same
+                return await change(connection, jobs.c.id == call.job_id, {"paid": 1})
+            return moved or job
 
     async def close(self, job: Job, *, outcome: str, state: State, **columns: Any) -> Job:
         """Close the job's open call and move the job on, in one transaction.
@@ -188,6 +186,7 @@ async def _close_open_call(connection: AsyncConnection, job_id: int, outcome: st
     )
 
 
-async def _job(connection: AsyncConnection, job_id: int) -> Job | None:
-    row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id))).one_or_none()
+async def _locked(connection: AsyncConnection, job_id: int) -> Job | None:
+    """The job, locked before its calls: everybody takes the two in this order."""
+    row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id).with_for_update())).one_or_none()
     return Job.of(row) if row else None

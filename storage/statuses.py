@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import case, select, update
 
-from storage.database import Database
+from storage.database import Database, among
 from storage.jobs import COLUMNS, Job
 from storage.schema import jobs
 
@@ -26,7 +26,7 @@ class Statuses:
             .limit(most)
             .with_for_update(skip_locked=True)
         )
-        statement = update(jobs).where(jobs.c.id.in_(due)).values(status_at=now + lease_ms).returning(*COLUMNS)
+        statement = update(jobs).where(among(jobs.c.id, due)).values(status_at=now + lease_ms).returning(*COLUMNS)
         async with self._database.begin() as connection:
             return [Job.of(row) for row in await connection.execute(statement)]
 

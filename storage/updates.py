@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database
+from storage.database import Database, among
 from storage.schema import updates
 
 
@@ -33,6 +33,11 @@ class StoredUpdate:
 
 
 _COLUMNS = (updates.c.update_id, updates.c.lane, updates.c.raw, updates.c.attempts)
+
+_older = updates.alias()
+_FIRST_IN_LANE = ~exists().where(
+    _older.c.lane == updates.c.lane, _older.c.update_id < updates.c.update_id, _older.c.due_at.isnot(None)
+)
 
 
 class Updates:
@@ -55,22 +60,16 @@ class Updates:
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[StoredUpdate]:
         """Take the oldest waiting update of up to `most` lanes."""
         now = self._database.now()
-        older = updates.alias()
-        earlier_in_lane = exists().where(
-            older.c.lane == updates.c.lane,
-            older.c.update_id < updates.c.update_id,
-            older.c.due_at.isnot(None),
-        )
         due = (
             select(updates.c.update_id)
-            .where(updates.c.due_at <= now, ~earlier_in_lane)
+            .where(updates.c.due_at <= now, _FIRST_IN_LANE)
             .order_by(updates.c.update_id)
             .limit(most)
             .with_for_update(skip_locked=True)
         )
         statement = (
             update(updates)
-            .where(updates.c.update_id.in_(due))
+            .where(among(updates.c.update_id, due))
             .values(claim=secrets.token_hex(8), due_at=now + lease_ms)
             .returning(*_COLUMNS)
         )
@@ -78,7 +77,7 @@ class Updates:
             return [StoredUpdate(*row) for row in await connection.execute(statement)]
 
     async def next_due(self) -> int | None:
-        return await self._database.earliest(updates.c.due_at)
+        return await self._database.earliest(updates.c.due_at, _FIRST_IN_LANE)
 
     async def finish(self, stored: StoredUpdate) -> None:
         async with self._database.begin() as connection:

@@ -28,6 +28,7 @@ from akool import (
     Refused,
     ServerError,
 )
+from akool.client import DEFAULT_BASE_URL
 
 SAMPLES = Path(__file__).parent / "samples" / "akool"
 CREATED = (SAMPLES / "created.json").read_bytes()
@@ -53,8 +54,8 @@ class FakeAkool:
             raise answer
         return httpx.Response(200, content=answer if isinstance(answer, bytes) else json.dumps(answer))
 
-    def client(self, auth: ApiKey | ClientCredentials = KEY, **options: str) -> Client:
-        return Client(httpx.AsyncClient(transport=httpx.MockTransport(self)), auth, **options)
+    def client(self, auth: ApiKey | ClientCredentials = KEY, *, base_url: str = DEFAULT_BASE_URL) -> Client:
+        return Client(httpx.AsyncClient(transport=httpx.MockTransport(self)), auth, base_url=base_url)
 
     @property
     def paths(self) -> list[str]:

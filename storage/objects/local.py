@@ -3,13 +3,20 @@
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import TypeVar
 
 from storage.objects.signing import MediaSigner
-from storage.objects.store import ObjectMissing, StoreUnavailable, checked, is_key
+from storage.objects.store import FOLDERS, ObjectMissing, StoreUnavailable, checked, is_key
+
+_DRAFT = ".draft-"
+_LONGEST_PUT_SECONDS = 3600
+
+Result = TypeVar("Result")
 
 
 class LocalStore:
@@ -18,7 +25,8 @@ class LocalStore:
         self._signer = signer
 
     async def start(self) -> None:
-        """Nothing is needed."""
+        """Make the folders, and remove what a killed process left half written."""
+        await self._run(self._start)
 
     async def put(self, key: str, source: Path) -> None:
         await self._run(self._put, self._path(key), source)
@@ -26,7 +34,7 @@ class LocalStore:
     @asynccontextmanager
     async def open(self, key: str) -> AsyncIterator[Path]:
         path = self._path(key)
-        if not path.is_file():
+        if not await self._run(path.is_file):
             raise ObjectMissing
         yield path
 
@@ -37,8 +45,8 @@ class LocalStore:
     def url(self, key: str, *, ttl_seconds: int) -> str:
         return self._signer.url(key, ttl_seconds=ttl_seconds)
 
-    async def keys(self) -> AsyncIterator[tuple[str, int]]:
-        for entry in await asyncio.to_thread(lambda: list(self._entries())):
+    async def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        for entry in await self._run(lambda: list(self._entries(prefix))):
             yield entry
 
     async def check(self) -> None:
@@ -50,40 +58,52 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         return self._folder / checked(key)
 
-    def _entries(self) -> Iterator[tuple[str, int]]:
-        for path in self._folder.glob("*/*"):
-            key = path.relative_to(self._folder).as_posix()
-            if is_key(key):
-                yield key, path.stat().st_mtime_ns // 1_000_000
-
-    def _check(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self._folder):
-            pass
-
     @staticmethod
-    def _put(path: Path, source: Path) -> None:
-        """Write beside, then rename: nobody ever sees half an object, not even after a power cut."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.draft")
+    async def _run(work: Callable[..., Result], *arguments: object) -> Result:
         try:
+            return await asyncio.to_thread(work, *arguments)
+        except OSError as error:
+            raise StoreUnavailable(f"the media folder can't be used: {error.strerror}") from error
+
+    # --- in a thread ---
+
+    def _start(self) -> None:
+        for name in FOLDERS:
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        _sync(self._folder)
+        oldest = time.time() - _LONGEST_PUT_SECONDS
+        for draft in self._folder.glob(f"{_DRAFT}*"):
+            with suppress(FileNotFoundError):  # its put has ended just now
+                if draft.stat().st_mtime < oldest:
+                    shutil.rmtree(draft)
+
+    def _put(self, target: Path, source: Path) -> None:
+        """Write aside, then rename: nobody ever sees half an object, not even after a power cut."""
+        with TemporaryDirectory(prefix=_DRAFT, dir=self._folder) as folder:
+            draft = Path(folder, target.name)
             with source.open("rb") as reader, draft.open("wb") as writer:
                 shutil.copyfileobj(reader, writer)
                 writer.flush()
                 os.fsync(writer.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            draft.replace(target)
+        _sync(target.parent)
 
-    @staticmethod
-    async def _run(work: Callable[..., None], *arguments: Path) -> None:
-        try:
-            await asyncio.to_thread(work, *arguments)
-        except OSError as error:
-            raise StoreUnavailable(f"the media folder: {error.strerror}") from error
+    def _entries(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for path in self._folder.glob("*/*"):
+            key = path.relative_to(self._folder).as_posix()
+            if is_key(key) and key.startswith(prefix):
+                with suppress(FileNotFoundError):  # deleted since
+                    yield key, path.stat().st_mtime_ns // 1_000_000
+
+    def _check(self) -> None:
+        with NamedTemporaryFile(dir=self._folder):
+            pass
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable; syncing a file does not do that (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

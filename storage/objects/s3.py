@@ -4,27 +4,34 @@ boto3 costs 26 MB and a fifth of a second to import, so that happens in a thread
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from storage.objects.store import ObjectMissing, StoreUnavailable, checked, content_type, is_key
 
 _CHUNK_BYTES = 256 << 10
-_MISSING = ("404", "NoSuchKey", "NotFound")
+# HEAD is answered without a body, so there botocore has only the status for a code.
+_PLAINLY = {
+    "403": "the bucket refuses these credentials",
+    "404": "there is no such bucket",
+    "NoSuchBucket": "there is no such bucket",
+}
 
 Result = TypeVar("Result")
 
 
 class S3Store:
-    """Objects under `<bucket>/<prefix>`. Call `start` before anything else.
+    """Objects under `<bucket>/<prefix>`.
 
     Credentials and region, where not given, come from boto3's standard chain. `endpoint_url` is for servers other
     than AWS; `public_endpoint_url` is theirs as the outside sees it, since a presigned URL holds for one host only.
-    `url_for` replaces presigning, for a public bucket or a proxy.
+    `url_for` makes the URLs of keys for a time in seconds instead of presigning, for a public bucket or a proxy.
+    Presigned URLs hold for 7 days at most, and no longer than the credentials themselves
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html).
     """
 
     def __init__(
@@ -54,11 +61,12 @@ class S3Store:
         self._url_for = url_for
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="s3")
+        self._clients = ExitStack()
         self._client: Any = None  # boto3 makes its clients' classes at run time; there are no types to name
         self._presigner: Any = None
 
     async def start(self) -> None:
-        """Import boto3 and make the clients. Raises `StoreUnavailable`."""
+        """Import boto3 and make the clients, so that `url` need not. Talks to nobody but a provider of credentials."""
         await self._run(self._make_clients)
 
     async def put(self, key: str, source: Path) -> None:
@@ -66,27 +74,26 @@ class S3Store:
 
     @asynccontextmanager
     async def open(self, key: str) -> AsyncIterator[Path]:
-        with NamedTemporaryFile(dir=self._temp_folder, suffix=f".{key.rpartition('.')[2]}") as file:
-            path = Path(file.name)
-            await self._run(self._get, checked(key), path)
-            yield path
+        with NamedTemporaryFile(dir=self._temp_folder, suffix=f".{checked(key).rpartition('.')[2]}") as file:
+            await self._run(self._get, key, file)
+            yield Path(file.name)
 
     async def delete(self, key: str) -> None:
-        await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._name(checked(key))))
+        # One by one: DeleteObjects always sends checksums, and not every server knows it.
+        await self._run(lambda: self._client.delete_object(**self._address(checked(key))))
 
     def url(self, key: str, *, ttl_seconds: int) -> str:
         if self._url_for is not None:
             return self._url_for(checked(key), ttl_seconds)
-        url: str = self._presigner.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": self._bucket, "Key": self._name(checked(key))},
-            ExpiresIn=ttl_seconds,
-        )
+        with _plain_errors():
+            url: str = self._presigner.generate_presigned_url(
+                "get_object", Params=self._address(checked(key)), ExpiresIn=ttl_seconds
+            )
         return url
 
-    async def keys(self) -> AsyncIterator[tuple[str, int]]:
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix))
-        while (page := await self._run(lambda: next(pages, None))) is not None:
+    async def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        pages = await self._run(self._pages, self._prefix + prefix)
+        while (page := await self._run(next, pages, None)) is not None:
             for entry in page.get("Contents", ()):
                 key = entry["Key"].removeprefix(self._prefix)
                 if is_key(key):
@@ -96,10 +103,19 @@ class S3Store:
         await self._run(lambda: self._client.head_bucket(Bucket=self._bucket))
 
     async def close(self) -> None:
+        """Close the connections. What still runs in a thread ends there; botocore's time-outs bound it."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._clients.close()
 
-    def _name(self, key: str) -> str:
-        return self._prefix + key
+    def _address(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+    async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        def call() -> Result:
+            with _plain_errors():
+                return work(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     # --- in the threads ---
 
@@ -107,7 +123,6 @@ class S3Store:
         import boto3  # noqa: PLC0415 - see above
         from botocore.config import Config  # noqa: PLC0415
 
-        session = boto3.session.Session(**self._session_options)
         config = Config(
             signature_version="s3v4",  # boto3 would presign by SigV2 in us-east-1
             max_pool_connections=self._threads,
@@ -121,38 +136,45 @@ class S3Store:
             s3={"addressing_style": "path" if self._endpoint_url else "virtual"},
             user_agent_extra="talking-photo-bot",
         )
-        self._client = session.client("s3", endpoint_url=self._endpoint_url, config=config)
-        self._presigner = self._client
-        if self._public_endpoint_url:
-            self._presigner = session.client("s3", endpoint_url=self._public_endpoint_url, config=config)
+        # Clients may be shared between threads, sessions may not: this is the only place that has one.
+        session = boto3.session.Session(**self._session_options)
+
+        def client(endpoint_url: str | None) -> Any:
+            return self._clients.enter_context(closing(session.client("s3", endpoint_url=endpoint_url, config=config)))
+
+        self._client = client(self._endpoint_url)
+        self._presigner = client(self._public_endpoint_url) if self._public_endpoint_url else self._client
 
     def _put(self, key: str, source: Path) -> None:
         with source.open("rb") as file:  # one PUT from an open file costs no memory
-            self._client.put_object(Bucket=self._bucket, Key=self._name(key), Body=file, ContentType=content_type(key))
+            self._client.put_object(**self._address(key), Body=file, ContentType=content_type(key))
 
-    def _get(self, key: str, target: Path) -> None:
-        body = self._client.get_object(Bucket=self._bucket, Key=self._name(key))["Body"]
-        with target.open("wb") as file:
+    def _get(self, key: str, file: IO[bytes]) -> None:
+        try:
+            answer = self._client.get_object(**self._address(key))
+        except self._client.exceptions.NoSuchKey:
+            raise ObjectMissing from None
+        with closing(answer["Body"]) as body:
             for chunk in body.iter_chunks(_CHUNK_BYTES):
                 file.write(chunk)
+        file.flush()
 
-    async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run in a thread. Cancelling does not stop it there; botocore's time-outs do."""
-        from_thread = asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*arguments))
-        try:
-            return await from_thread
-        except Exception as error:
-            raise _translated(error) from error
+    def _pages(self, prefix: str) -> Iterator[Any]:
+        return iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix))
 
 
-def _translated(error: Exception) -> Exception:
-    """Botocore's errors as ours; anything else as it is."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415 - see above
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise botocore's errors and the system's as `StoreUnavailable`, without the URLs that their texts hold."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - botocore lets some of these through while reading
 
-    if isinstance(error, ClientError):
+    try:
+        yield
+    except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "?"))
-        return ObjectMissing() if code in _MISSING else StoreUnavailable(f"the bucket answers {code}")
-    if isinstance(error, BotoCoreError | HTTPClientError | OSError):
-        # The text of these may hold URLs, so the name must do.
-        return StoreUnavailable(f"the bucket can't be reached: {type(error).__name__}")
-    return error
+        raise StoreUnavailable(_PLAINLY.get(code, f"the bucket answers {code}")) from None
+    except (BotoCoreError, HTTPError) as error:
+        raise StoreUnavailable(f"the bucket can't be used: {type(error).__name__}") from None
+    except OSError as error:
+        raise StoreUnavailable(f"a temporary file can't be used: {error.strerror}") from None

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from storage.objects.store import checked, is_key
 
 _SIGNATURE_BYTES = 20
-_EXPIRES = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
+_EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
 
 
 class Verdict(Enum):

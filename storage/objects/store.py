@@ -13,9 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
+FOLDERS = ("in", "out")  # what goes to AKOOL, and what came of it
 _TOKEN_BYTES = 20  # 160 random bits: a key is what keeps a public object private
 _CONTENT_TYPES = {"jpg": "image/jpeg", "mp3": "audio/mpeg", "mp4": "video/mp4"}
-_KEY = re.compile(rf"(?:in|out)/[a-z2-7]{{32}}\.(?:{'|'.join(_CONTENT_TYPES)})", re.ASCII)
+_KEY = re.compile(rf"(?:{'|'.join(FOLDERS)})/[a-z2-7]{{32}}\.(?:{'|'.join(_CONTENT_TYPES)})")
 
 
 class StoreError(Exception):
@@ -34,7 +35,7 @@ class ObjectStore(Protocol):
     """Every method may raise `StoreUnavailable`; keys come from `new_key`, any other is a `ValueError`."""
 
     async def start(self) -> None:
-        """Make ready what the other methods need."""
+        """Make ready what the other methods need. Call it once, before them."""
         ...
 
     async def put(self, key: str, source: Path) -> None:
@@ -50,15 +51,15 @@ class ObjectStore(Protocol):
         ...
 
     def url(self, key: str, *, ttl_seconds: int) -> str:
-        """An URL at which the outside gets the object by GET for so long. Costs no I/O."""
+        """A URL at which the outside gets the object by GET for so long. Costs no I/O."""
         ...
 
-    def keys(self) -> AsyncIterator[tuple[str, int]]:
-        """Every object's key, and when it was last written (ms since the epoch)."""
+    def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """Each key that begins so, and when its object was last written (ms since the epoch), in no order."""
         ...
 
     async def check(self) -> None:
-        """See whether the store can be used now."""
+        """See whether the store can be used now, or raise `StoreUnavailable`."""
         ...
 
     async def close(self) -> None:
