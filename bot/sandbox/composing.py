@@ -1,0 +1,95 @@
+"""What a bot may put into a message: text, buttons, files, and what it replies to, with the Bot API's refusals."""
+
+from typing import Any
+
+from bot.sandbox.chats import Chat, Message
+from bot.sandbox.entities import utf16_length
+from bot.sandbox.errors import BotApiError
+from bot.sandbox.files import File, Files, Raw
+from bot.sandbox.forms import Upload
+
+# https://core.telegram.org/bots/api#sendmessage, #sendvideo, #inlinekeyboardbutton, #sending-files
+_LONGEST_TEXT = 4096
+_LONGEST_CAPTION = 1024
+_LONGEST_CALLBACK_DATA_BYTES = 64
+_MOST_BYTES_OF_PHOTO = 10 << 20
+
+
+def find_chat(chats: dict[int, Chat], p: Raw) -> Chat:
+    chat = chats.get(p.get("chat_id", 0))
+    if chat is None:
+        raise BotApiError(400, "Bad Request: chat not found")
+    return chat
+
+
+def thread_of(chat: Chat, p: Raw) -> int | None:
+    """The topic to speak in, which the chat must have."""
+    thread_id: int | None = p.get("message_thread_id")
+    if thread_id and thread_id not in chat.topics:
+        raise BotApiError(400, "Bad Request: message thread not found")
+    return thread_id
+
+
+def reply_target(chat: Chat, p: Raw) -> Message | None:
+    """The message to reply to. https://core.telegram.org/bots/api#replyparameters"""
+    wish = p.get("reply_parameters") or {"message_id": p.get("reply_to_message_id"), **p}
+    if not wish.get("message_id"):
+        return None
+    message = chat.find(wish["message_id"])
+    if message is None and not wish.get("allow_sending_without_reply"):
+        raise BotApiError(400, "Bad Request: message to be replied not found")
+    return message
+
+
+def text(p: Raw) -> Raw:
+    words = p.get("text") or ""
+    if not words.strip():
+        raise BotApiError(400, "Bad Request: message text is empty")
+    if utf16_length(words) > _LONGEST_TEXT:
+        raise BotApiError(400, "Bad Request: message is too long")
+    return {"text": words}
+
+
+def buttons(p: Raw) -> Raw:
+    """The inline keyboard; of other keyboards a message shows nothing."""
+    rows = (p.get("reply_markup") or {}).get("inline_keyboard")
+    if not rows:
+        return {}
+    for button in (button for row in rows for button in row):
+        data = button.get("callback_data")
+        if data is not None and not 1 <= len(data.encode()) <= _LONGEST_CALLBACK_DATA_BYTES:
+            raise BotApiError(400, "Bad Request: BUTTON_DATA_INVALID")
+    return {"reply_markup": {"inline_keyboard": rows}}
+
+
+def media(files: Files, kind: str, value: Any, details: Raw, form: Raw) -> tuple[Raw, File]:
+    """A media message's content, and its file. `details` is the method's parameters, or the InputMedia object."""
+    caption = details.get("caption") or ""
+    if utf16_length(caption) > _LONGEST_CAPTION:
+        raise BotApiError(400, "Bad Request: message caption is too long")
+    file = _file(files, kind, value, form)
+    thumbnail = details.get("thumbnail")
+    content = files.describe(
+        kind, file, details, thumbnail=_file(files, "thumbnail", thumbnail, form) if thumbnail else None
+    )
+    return content | ({"caption": caption} if caption else {}), file
+
+
+def _file(files: Files, kind: str, value: Any, form: Raw) -> File:
+    """A file named by an upload in the form or by `file_id`. https://core.telegram.org/bots/api#sending-files"""
+    if isinstance(value, str) and value.startswith("attach://"):
+        value = form.get(value.removeprefix("attach://"))
+    if isinstance(value, Upload):
+        if not value.data:
+            raise BotApiError(400, "Bad Request: file must be non-empty")
+        if kind == "photo" and len(value.data) > _MOST_BYTES_OF_PHOTO:
+            raise BotApiError(400, "Bad Request: too big file for a photo")
+        return files.add(value.data, value.name, mime_type=value.mime_type)
+    if not value:
+        raise BotApiError(400, f"Bad Request: there is no {kind.replace('_', ' ')} in the request")
+    if str(value).startswith(("http://", "https://")):
+        raise BotApiError(400, "Bad Request: failed to get HTTP URL content")
+    file = files.by_id(str(value))
+    if file is None:
+        raise BotApiError(400, "Bad Request: wrong remote file identifier specified: Wrong string length")
+    return file
