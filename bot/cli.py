@@ -1,0 +1,111 @@
+"""The commands: `run`, `jobs`, `demo`."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from bot import logs
+from bot.app import CannotStart, running
+from bot.clock import Clock
+from bot.config import Settings, SettingsError
+from storage.database import DatabaseError, open_reader
+from storage.jobs import Job, Jobs, State
+from storage.objects import StoreError
+
+log = structlog.get_logger()
+
+_BAD_SETTINGS = 2
+_TROUBLE = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(asyncio.run(options.command(options)))
+    except SettingsError as error:
+        print("The settings need a look:", *error.problems, sep="\n  - ", file=sys.stderr)
+        return _BAD_SETTINGS
+    except (CannotStart, DatabaseError, StoreError) as error:
+        print(error, file=sys.stderr)
+        return _BAD_SETTINGS
+    except BrokenPipeError:
+        return _TROUBLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="A Telegram bot that makes photos talk.")
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="the service; stops cleanly on SIGTERM and SIGINT")
+    run.set_defaults(command=_run)
+    jobs = commands.add_parser("jobs", help="the jobs, newest first; also while the bot runs")
+    jobs.add_argument("--json", action="store_true", help="an object per line, for machines")
+    jobs.add_argument("--state", choices=[state.value for state in State], help="only jobs in this state")
+    jobs.add_argument("--chat", type=int, metavar="ID", help="only jobs of this chat")
+    jobs.set_defaults(command=_jobs)
+    demo = commands.add_parser("demo", help="the main job, on this machine alone, with no account")
+    demo.add_argument("--photo", type=Path, help="a picture of your own")
+    demo.add_argument("--voice", type=Path, help="a recording of your own")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), help="where the video goes")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+async def _run(_options: argparse.Namespace) -> int:
+    settings = Settings()  # type: ignore[call-arg]  # from the environment
+    logs.set_up(style=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    service = asyncio.create_task(_serve(settings), name="service")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, service.cancel)
+    with suppress(asyncio.CancelledError):  # however far the start has come
+        await service
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    async with running(settings, Clock()):
+        await asyncio.Event().wait()
+
+
+async def _jobs(options: argparse.Namespace) -> int:
+    settings = Settings()  # type: ignore[call-arg]
+    async with open_reader(settings.database_url.get_secret_value(), now=Clock().now) as database:
+        states = [State(options.state)] if options.state else []
+        for job in await Jobs(database).list(states=states, chat_id=options.chat):
+            print(json.dumps(_facts(job)) if options.json else _line(job))
+    return 0
+
+
+async def _demo(options: argparse.Namespace) -> int:
+    from bot.sandbox.demo import demo  # noqa: PLC0415 - the service must not need the sandbox
+
+    return await demo(photo=options.photo, voice=options.voice, output=options.output)
+
+
+def _facts(job: Job) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "reason": job.reason,
+        "chat_id": job.chat_id,
+        "user_id": job.user_id,
+        "akool_id": job.akool_id,
+        "attempts": job.attempts,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "video_key": job.video_key,
+        "story": job.story,
+    }
+
+
+def _line(job: Job) -> str:
+    created = datetime.fromtimestamp(job.created_at / 1000, UTC)
+    return f"{job.id:>8}  {created:%Y-%m-%d %H:%M:%S}  {job.state:<10}  chat {job.chat_id}  {job.reason or ''}".rstrip()

@@ -1,0 +1,241 @@
+"""The settings: from the environment or a `.env` file, every secret also as `NAME_FILE` (a path to read).
+
+Reading them (`Settings()`) reports every problem at once, in plain sentences that never repeat a value.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
+
+
+class SettingsError(Exception):
+    """What is wrong with the settings: one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _root_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an http or https URL without a query")
+    return value.rstrip("/")
+
+
+def _public_url(value: str) -> str:
+    parts = urlsplit(_root_url(value))
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ValueError("must begin with https:// (plain http is for a loopback host only)")
+    return value.rstrip("/")
+
+
+def _bot_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"\d+:[\w-]+", value.get_secret_value()):
+        raise ValueError("must look like 123456:ABC-DEF, as @BotFather gave it")
+    return value
+
+
+def _api_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("must be one word of ASCII characters")
+    return value
+
+
+def _ids(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not all(re.fullmatch(r"\*|-?\d+", part) for part in parts):
+        raise ValueError("must be numeric ids with commas between them, or *")
+    return frozenset(part if part == "*" else int(part) for part in parts)
+
+
+def _delivery(value: str) -> str:
+    return value if value in ("presign", "proxy") else _public_url(value)
+
+
+RootUrl = Annotated[str, AfterValidator(_root_url)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+Ids = Annotated[frozenset[int | Literal["*"]], NoDecode, BeforeValidator(_ids)]
+ApiKey = Annotated[SecretStr, AfterValidator(_api_key)]
+BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    telegram_bot_token: BotToken
+    telegram_api_url: RootUrl = "https://api.telegram.org"
+    telegram_updates: Literal["polling", "webhook"] = "polling"
+
+    akool_api_key: ApiKey | None = None
+    akool_client_id: SecretStr | None = None
+    akool_client_secret: SecretStr | None = None
+    akool_api_url: RootUrl = "https://openapi.akool.com"
+    akool_resolution: Literal["720", "1080"] | None = None
+    akool_prompt: str | None = None
+    akool_poll_seconds: float = Field(default=10, gt=0)
+    akool_render_timeout_seconds: float = Field(default=3600, gt=0)
+    akool_max_concurrent: int = Field(default=8, ge=1)
+
+    public_url: PublicUrl | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr = SecretStr("")
+    media_store: str = ""
+    media_delivery: Annotated[str, AfterValidator(_delivery)] = "presign"
+
+    allowed_users: Ids = frozenset()
+    allowed_chats: Ids = frozenset()
+    admin_users: Ids = frozenset()
+    daily_limit: int = Field(default=20, ge=0)
+    max_voice_seconds: float = Field(default=120, gt=0)
+    retention_days: float = Field(default=30, gt=0)
+
+    app_secret: SecretStr | None = None
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics_token: SecretStr | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_together(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        problems = values.pop(_UNREADABLE, [])
+        data_dir = Path(values.get("data_dir") or "data")
+        values.setdefault("database_url", f"sqlite:///{data_dir / 'bot.sqlite3'}")
+        values.setdefault("media_store", str(data_dir / "media"))
+        try:
+            settings = handler(values)
+        except ValidationError as error:
+            raise SettingsError(problems + _sentences(error) + _contradictions(values)) from None
+        if problems := problems + _contradictions(values):
+            raise SettingsError(problems)
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's folder of secrets is another idea
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _SecretFiles(settings_cls, dotenv_settings, env_settings), env_settings, dotenv_settings
+
+    @property
+    def stores_in_s3(self) -> bool:
+        return self.media_store.startswith("s3://")
+
+    @property
+    def akool_is_local(self) -> bool:
+        """Whether AKOOL is itself on this machine, as in the demo; its results then may be too."""
+        return urlsplit(self.akool_api_url).hostname in LOOPBACK
+
+    @property
+    def callback_id(self) -> str | None:
+        return self.akool_client_id.get_secret_value() if self.akool_client_id else None
+
+    @property
+    def callback_secret(self) -> str | None:
+        """The client secret, which is the API key under another name; it opens AKOOL's callbacks."""
+        secret = self.akool_client_secret or self.akool_api_key
+        return secret.get_secret_value() if secret else None
+
+    @property
+    def opens_callbacks(self) -> bool:
+        """Whether a callback can be verified and read, and so can bring a lost `_id` home."""
+        return self.public_url is not None and self.akool_client_id is not None
+
+    def secrets(self) -> list[str]:
+        """Every secret value, for the log's censor."""
+        values = (getattr(self, name) for name in type(self).model_fields if name != "database_url")
+        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        password = urlsplit(self.database_url.get_secret_value()).password
+        return [*found, password] if password else found
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `NAME_FILE` for every secret `NAME`; where both are given, the file counts."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        environments = (source.env_vars for source in sources if isinstance(source, EnvSettingsSource))
+        self._environment = {name: value for variables in environments for name, value in variables.items()}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = self._environment.get(f"{field_name}_file") if _is_secret(field) else None
+        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            try:
+                value, _, _ = self.get_field_value(field, name)
+            except (OSError, UnicodeDecodeError):
+                values.setdefault(_UNREADABLE, []).append(f"{name.upper()}_FILE names a file that can't be read")
+            else:
+                values |= {name: value} if value else {}
+        return values
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr.__name__ in repr(field.annotation)
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the settings taken together, told even where single ones are wrong too."""
+    public_url = values.get("public_url")
+    has_client = values.get("akool_client_id") and values.get("akool_client_secret")
+    rules = (
+        (
+            not values.get("akool_api_key") and not has_client,
+            "AKOOL_API_KEY is missing (or AKOOL_CLIENT_ID together with AKOOL_CLIENT_SECRET)",
+        ),
+        (
+            not public_url and values.get("telegram_updates") == "webhook",
+            "TELEGRAM_UPDATES=webhook needs PUBLIC_URL, so that Telegram can reach the bot",
+        ),
+        (
+            not public_url and not values["media_store"].startswith("s3://"),
+            "PUBLIC_URL is missing: AKOOL fetches the media from there (or set MEDIA_STORE to s3://…)",
+        ),
+        (
+            not public_url and values.get("media_delivery") == "proxy",
+            "MEDIA_DELIVERY=proxy needs PUBLIC_URL",
+        ),
+    )
+    return [sentence for broken, sentence in rules if broken]
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    sentences = []
+    for problem in error.errors(include_input=False, include_url=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            sentences.append(f"{str(problem['loc'][0]).upper()} is missing")
+        else:
+            sentences.append(f"{str(problem['loc'][0]).upper()}: {message[0].lower()}{message[1:]}")
+    return sentences

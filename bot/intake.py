@@ -1,0 +1,165 @@
+"""Telegram's updates: stored first, acknowledged then, handled after that, once and in order within a chat.
+
+python-telegram-bot's own updater acknowledges what stands in its memory only, so a crash would lose it; and one
+update that it can't parse would stop all the others. Here the offset moves after the commit, and what can't be
+parsed is set aside.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+import structlog
+from telegram import Update
+from telegram.ext import CallbackContext
+
+from bot.clock import Clock
+from bot.patience import DAY_MS, SECOND_MS, backoff_ms
+from bot.telegram import TelegramApplication
+from storage.updates import StoredUpdate, Updates
+
+log = structlog.get_logger()
+
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
+LEASE_MS = 60 * SECOND_MS
+KEPT_MS = 3 * DAY_MS  # Telegram repeats an unacknowledged update for 24 hours
+
+_ID_LIMIT = 1 << 63
+_POLL_SECONDS = 50  # the most that the Bot API server allows
+_MOST_PER_POLL = 100
+_FORGET_OFFSET_AFTER_MS = 6 * DAY_MS  # after a week of silence Telegram starts from a random id
+_MOST_ATTEMPTS = 5
+
+
+class Intake:
+    """Stores updates; whoever calls `store` may acknowledge them when it returns."""
+
+    def __init__(self, updates: Updates, ring: Callable[[], None]) -> None:
+        self._updates = updates
+        self._ring = ring
+
+    async def store(self, batch: Iterable[Any]) -> int | None:
+        """Store raw updates durably; returns the highest `update_id`, None where there was none."""
+        found = [raw for raw in batch if isinstance(raw, dict) and _is_id(raw.get("update_id"))]
+        await self._updates.store([(raw["update_id"], lane_of(raw), json.dumps(raw)) for raw in found])
+        self._ring()
+        return max((raw["update_id"] for raw in found), default=None)
+
+
+def lane_of(raw: dict[str, Any]) -> int:
+    """The chat that an update is about, else its sender: what belongs together stays in order."""
+    for content in raw.values():
+        if not isinstance(content, dict):
+            continue
+        message = content.get("message")  # what a button was pressed under
+        for holder, party in ((message, "chat"), (content, "chat"), (content, "from")):
+            who = holder.get(party) if isinstance(holder, dict) else None
+            if isinstance(who, dict) and _is_id(who.get("id")):
+                return int(who["id"])
+    return 0
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < _ID_LIMIT
+
+
+class Poller:
+    """Long polling, with an offset that moves only after the commit."""
+
+    def __init__(self, http: httpx.AsyncClient, *, token: str, api_url: str, intake: Intake, clock: Clock) -> None:
+        self._http = http
+        self._url = f"{api_url}/bot{token}/getUpdates"
+        self._intake = intake
+        self._clock = clock
+        self._offset: int | None = None
+        self._last_update_at = clock.now()
+        self.beat_at = clock.now()
+
+    async def run(self) -> None:
+        """Poll until cancelled. A cancelled poll loses nothing: what it had is not acknowledged."""
+        failures = 0
+        while True:
+            try:
+                await self._poll()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
+                # Never the error's text: it may hold the URL, and with it the token.
+                log.warning("getUpdates failed", error=type(error).__name__, why=_why(error))
+                delay_ms = backoff_ms(failures, first_ms=SECOND_MS, most_ms=30 * SECOND_MS)
+                failures += 1
+                await self._clock.wait(asyncio.Event(), seconds=delay_ms / SECOND_MS)
+
+    async def _poll(self) -> None:
+        question: dict[str, Any] = {
+            "timeout": _POLL_SECONDS,
+            "limit": _MOST_PER_POLL,
+            "allowed_updates": ALLOWED_UPDATES,
+        }
+        if self._offset is not None:
+            question["offset"] = self._offset
+        response = await self._http.post(self._url, json=question, timeout=_POLL_SECONDS + 15)
+        response.raise_for_status()
+        batch = response.json()["result"]
+        highest = await self._intake.store(batch)
+        now = self._clock.now()
+        self.beat_at = now
+        if highest is not None:
+            self._offset = highest + 1
+            self._last_update_at = now
+        elif now - self._last_update_at > _FORGET_OFFSET_AFTER_MS:
+            self._offset = None
+
+
+def _why(error: Exception) -> str | None:
+    if not isinstance(error, httpx.HTTPStatusError):
+        return None
+    return {
+        401: "the token is wrong",
+        404: "the token is wrong",
+        409: "another process polls with this token, or a webhook is set",
+    }.get(error.response.status_code, f"HTTP {error.response.status_code}")
+
+
+_trouble: ContextVar[list[Exception]] = ContextVar("trouble")
+
+
+class Dispatcher:
+    """Hands stored updates to the handlers of python-telegram-bot."""
+
+    def __init__(self, application: TelegramApplication, updates: Updates, clock: Clock) -> None:
+        self._application = application
+        self._updates = updates
+        self._clock = clock
+        application.add_error_handler(_note_trouble)
+
+    async def claim(self, most: int) -> Sequence[StoredUpdate]:
+        return await self._updates.claim(most, lease_ms=LEASE_MS)
+
+    async def do(self, stored: StoredUpdate) -> None:
+        """Handle an update; try again what fails, a few times, and then set it aside."""
+        try:
+            update = Update.de_json(json.loads(stored.raw), self._application.bot)
+        except Exception as error:  # noqa: BLE001 - nothing that somebody sends may stop the rest
+            log.warning("an update can't be parsed", update=stored.update_id, error=type(error).__name__)
+            await self._updates.set_aside(stored, error=f"unparsable: {type(error).__name__}")
+            return
+        trouble: list[Exception] = []
+        _trouble.set(trouble)
+        await self._application.process_update(update)
+        if not trouble:
+            await self._updates.finish(stored)
+            return
+        log.error("an update can't be handled", update=stored.update_id, exc_info=trouble[0])
+        if stored.attempts + 1 >= _MOST_ATTEMPTS:
+            await self._updates.set_aside(stored, error=type(trouble[0]).__name__)
+        else:
+            await self._updates.retry(stored, due_at=self._clock.now() + backoff_ms(stored.attempts))
+
+
+async def _note_trouble(_update: object, context: CallbackContext[Any, Any, Any, Any]) -> None:
+    """`process_update` swallows what handlers raise; this is how `Dispatcher` learns of it."""
+    if isinstance(context.error, Exception):
+        _trouble.get().append(context.error)

@@ -1,0 +1,294 @@
+"""The product, as a story: how a photo and a voice note become a video in the chat.
+
+    collect    fetch, check and store each half as it arrives; with both there, into the queue
+    submit     the call stands in the ledger: ask AKOOL for the video, once
+    look       ask AKOOL how the render stands; its webhook only makes us ask sooner
+    save       fetch the result, whole, into our own store
+    deliver    send it as a reply to the voice note
+
+Each step takes a job that is claimed, leaves its outcome in the job's row, and returns the job if it goes on at
+once, else None. A step that was interrupted, anywhere, is simply run again. Only `submit` never is: a call whose
+outcome is unknown waits for its callback, and then for its owner's word.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+import akool
+from bot import texts
+from bot.clock import Clock
+from bot.config import Settings
+from bot.delivery import Delivery, DeliveryFailed
+from bot.halves import Halves, Prepared
+from bot.media import BrokenVideo, Refusal, Studio
+from bot.patience import DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms, question_delay_ms
+from bot.results import Results, ResultUnavailable
+from bot.texts import Say
+from storage.drafts import Drafts, Half, incoming
+from storage.jobs import Job, Jobs, State
+from storage.ledger import SUBMIT_UNKNOWN, Ledger
+from storage.objects import ObjectStore, new_key
+
+log = structlog.get_logger()
+
+_DRAFT_LIFE_MS = 7 * DAY_MS
+_OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
+_RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
+_DELIVERY_LIFE_MS = DAY_MS
+_MOST_FETCHES_FROM_TELEGRAM = 8
+_MEDIA_URL_TTL_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    settings: Settings
+    clock: Clock
+    jobs: Jobs
+    drafts: Drafts
+    ledger: Ledger
+    store: ObjectStore
+    client: akool.Client
+    halves: Halves
+    results: Results
+    studio: Studio
+    delivery: Delivery
+    scratch: Path
+    ring: Callable[[], None]
+
+    async def step(self, job: Job) -> Job | None:
+        """Do what the job's state asks for."""
+        match job.state:
+            case State.COLLECTING:
+                return await self.collect(job)
+            case State.SUBMITTING:
+                await self.await_answer(job)
+                return None
+            case State.RENDERING:
+                return await self.look(job)
+            case State.SAVING:
+                return await self.save(job)
+            case State.DELIVERING:
+                return await self.deliver(job)
+            case _:
+                return None
+
+    # --- collect ---
+
+    async def collect(self, job: Job) -> Job | None:
+        halves = incoming(job)
+        if halves:
+            return await self._take_in(job, halves)
+        if job.has_photo and job.voice_key:
+            job = await self.drafts.enqueue(job, daily_limit=self.settings.daily_limit)
+            self.ring()
+            return job if job.state is State.COLLECTING else None
+        expires_at = job.created_at + _DRAFT_LIFE_MS
+        if self.clock.now() >= expires_at:
+            await self.jobs.advance(job, State.CANCELLED, reason="expired")
+        else:
+            await self.jobs.release(job, due_at=expires_at)
+        return None
+
+    async def _take_in(self, job: Job, halves: list[Half]) -> Job | None:
+        is_last_try = job.attempts + 1 >= _MOST_FETCHES_FROM_TELEGRAM
+        outcomes = await self.halves.prepare_all(halves, is_last_try=is_last_try)
+        for half, outcome in zip(halves, outcomes, strict=True):
+            if not isinstance(outcome, Exception):
+                job = await self._settle(job, half, outcome)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return job
+
+    async def _settle(self, job: Job, half: Half, outcome: Prepared | Refusal) -> Job:
+        if isinstance(outcome, Prepared):
+            return await self.drafts.settle(job, half, **outcome.columns)
+        log.info("a half was refused", job=job.id, refusal=outcome)
+        is_all_there_is = not job.photo_key and not job.voice_key and len(incoming(job)) == 1
+        if is_all_there_is:
+            message_id = {f"{half.kind}_message_id": half.message_id}  # what the clear word will reply to
+            return await self.jobs.advance(job, State.FAILED, reason=outcome, **message_id)
+        await self._say_refusal(job, half, outcome)
+        return await self.drafts.settle(job, half)
+
+    async def _say_refusal(self, job: Job, half: Half, refusal: Refusal) -> None:
+        text = texts.refusal(refusal, max_voice_seconds=self.settings.max_voice_seconds)
+        try:
+            await self.delivery.say(job, Say(text), reply_to=half.message_id)
+        except DeliveryFailed as failed:
+            if not failed.chat_gone:
+                raise
+
+    # --- submit ---
+
+    async def submit(self, job: Job, token: str) -> None:
+        """Make the create call that the ledger's `token` stands for. Only for who got it from `Ledger.admit`."""
+        callback_url = f"{self.settings.public_url}/akool/{token}" if self.settings.public_url else None
+        try:
+            video = await self.client.create_talking_photo(
+                talking_photo_url=self._url(job.photo_key),
+                audio_url=self._url(job.voice_key),
+                webhook_url=callback_url,
+                prompt=self.settings.akool_prompt,
+                resolution=self.settings.akool_resolution,
+            )
+        except akool.AkoolError as error:
+            await self._not_accepted(job, error)
+        else:
+            log.info("AKOOL has the job", job=job.id, akool_id=video.id)
+            await self._note_arrival(token, video.id)
+
+    async def _note_arrival(self, token: str, akool_id: str) -> None:
+        """Paid for, and known to nobody but this line: held on to until the database takes it."""
+        while True:
+            try:
+                await self.ledger.arrived(token, akool_id, ask_at=self.clock.now() + self._next_question_ms(0))
+            except SQLAlchemyError:
+                log.exception("a paid render can't be noted; trying again", akool_id=akool_id)
+                await self.clock.wait(asyncio.Event(), seconds=1)
+            else:
+                return
+
+    async def _not_accepted(self, job: Job, error: akool.AkoolError) -> None:
+        if error.accepted is akool.Accepted.UNKNOWN:
+            log.warning("no answer to a create call", job=job.id, error=type(error).__name__)
+            await self.jobs.release(job, due_at=self._answer_expected_until(job))
+            return
+        now = self.clock.now()
+        again_ms = create_again_after_ms(error, attempts=job.attempts, waited_ms=now - (job.queued_at or now))
+        log.warning(
+            "AKOOL did not take the job", job=job.id, error=type(error).__name__, code=error.code, again_ms=again_ms
+        )
+        if again_ms is None:
+            reason = (
+                "media_refused"
+                if error.fault is akool.Fault.INPUT or isinstance(error, akool.CreateFailed)
+                else "akool_busy"
+            )
+            await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
+            return
+        await self.ledger.close(
+            job,
+            outcome="refused",
+            state=State.QUEUED,
+            due_at=now + again_ms,
+            claim=None,
+            attempts=job.attempts + 1,
+        )
+
+    async def await_answer(self, job: Job) -> None:
+        """A call was begun, perhaps made, and nobody knows more: the callback may still tell, then the owner."""
+        now = self.clock.now()
+        expected_until = self._answer_expected_until(job)
+        if now < expected_until:
+            await self.jobs.release(job, due_at=expected_until)
+        elif now < expected_until + _OWNER_ANSWERS_WITHIN_MS:
+            await self.jobs.release(
+                job, due_at=expected_until + _OWNER_ANSWERS_WITHIN_MS, reason=SUBMIT_UNKNOWN, paid=1, status_at=now
+            )
+        else:
+            await self.ledger.close(job, outcome="unknown", state=State.FAILED, reason=SUBMIT_UNKNOWN, paid=1)
+
+    def _answer_expected_until(self, job: Job) -> int:
+        submitted_at = job.submitted_at or job.updated_at
+        return submitted_at + (self._render_timeout_ms if self.settings.opens_callbacks else 0)
+
+    # --- look ---
+
+    async def look(self, job: Job) -> Job | None:
+        now = self.clock.now()
+        overdue = now - (job.submitted_at or now) > self._render_timeout_ms
+        try:
+            video = await self.client.get_video(job.akool_id or "")
+        except akool.AkoolError as error:
+            log.warning("AKOOL can't say how a render stands", job=job.id, error=type(error).__name__, code=error.code)
+            video = None
+        if video is not None and video.done:
+            return await self._leave_akool(job, State.SAVING, result_url=video.url, rendered_at=now)
+        if video is not None and video.status is akool.VideoStatus.FAILED:
+            log.warning("AKOOL could not make a video", job=job.id, why=video.failure_reason)
+            charged = bool(video.deduction_credit)
+            reason = "render_failed_paid" if charged else "render_failed"
+            return await self._leave_akool(job, State.FAILED, reason=reason, paid=int(charged))
+        if overdue:
+            return await self._leave_akool(job, State.FAILED, reason="render_timeout")
+        asked = job.attempts + 1
+        await self.jobs.release(job, due_at=now + self._next_question_ms(asked), attempts=asked)
+        return None
+
+    async def _leave_akool(self, job: Job, state: State, **columns: object) -> Job:
+        job = await self.ledger.close(job, outcome="accepted", state=state, **columns)
+        self.ring()  # a place is free
+        return job
+
+    def _next_question_ms(self, asked: int) -> int:
+        patience = 3 if self.settings.public_url else 1  # a callback is expected to come first
+        return question_delay_ms(asked, first_ms=self.settings.akool_poll_seconds * SECOND_MS * patience)
+
+    # --- save ---
+
+    async def save(self, job: Job) -> Job | None:
+        with TemporaryDirectory(dir=self.scratch) as folder:
+            video = Path(folder, "result.mp4")
+            try:
+                await self.results.fetch(job.result_url or "", video)
+                await self.studio.clip(video)
+            except (ResultUnavailable, BrokenVideo) as trouble:
+                return await self._not_saved(job, trouble)
+            key = new_key("out", "mp4")
+            await self.store.put(key, video)
+        return await self.jobs.advance(job, State.DELIVERING, video_key=key)
+
+    async def _not_saved(self, job: Job, trouble: Exception) -> Job | None:
+        now = self.clock.now()
+        log.warning("the result can't be fetched", job=job.id, error=str(trouble), attempts=job.attempts)
+        if now - (job.rendered_at or now) > _RESULT_LIFE_MS:
+            return await self.jobs.advance(job, State.FAILED, reason="result_lost")
+        await self.jobs.retry(job, due_at=now + backoff_ms(job.attempts))
+        return None
+
+    # --- deliver ---
+
+    async def deliver(self, job: Job) -> Job | None:
+        """Send the video. Where an earlier try may have got through, edit the status message into it instead."""
+        try:
+            async with self.delivery.parcel(job) as parcel:
+                if job.sending_at is None:
+                    job = await self.jobs.save(job, sending_at=self.clock.now())
+                    delivered = await self.delivery.send_video(job, parcel)
+                else:
+                    delivered = await self.delivery.turn_status_into_video(job, parcel)
+        except DeliveryFailed as failed:
+            return await self._not_delivered(job, failed)
+        return await self.jobs.advance(
+            job,
+            State.DELIVERED,
+            video_message_id=delivered.message_id,
+            video_file_id=delivered.file_id,
+        )
+
+    async def _not_delivered(self, job: Job, failed: DeliveryFailed) -> Job | None:
+        now = self.clock.now()
+        log.warning("a video was not delivered", job=job.id, error=str(failed), attempts=job.attempts)
+        ready_at = job.rendered_at or now
+        if failed.chat_gone or now - ready_at > _DELIVERY_LIFE_MS:
+            return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
+        wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
+        await self.jobs.retry(job, due_at=now + wait_ms, sending_at=job.sending_at if failed.may_be_sent else None)
+        return None
+
+    # ---
+
+    @property
+    def _render_timeout_ms(self) -> int:
+        return int(self.settings.akool_render_timeout_seconds * SECOND_MS)
+
+    def _url(self, key: str | None) -> str:
+        """Signed late, just before AKOOL gets it; the row keeps the key and never a URL."""
+        return self.store.url(key or "", ttl_seconds=_MEDIA_URL_TTL_SECONDS)

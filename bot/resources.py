@@ -1,0 +1,132 @@
+"""What the service opens before it runs: keys, folders, the store, clients."""
+
+import hmac
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import httpx
+
+import akool
+from bot.config import Settings
+from bot.media import Studio
+from storage.objects import LocalStore, MediaSigner, ObjectStore, S3Store
+
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys derived from `APP_SECRET`, one for each purpose."""
+
+    media: bytes
+    telegram_webhook: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Keys":
+        given = settings.app_secret
+        secret = given.get_secret_value() if given else _kept_secret(settings.data_dir / "app_secret")
+
+        def derive(purpose: str) -> bytes:
+            return hmac.digest(secret.encode(), purpose.encode(), "sha256")
+
+        return cls(media=derive("media"), telegram_webhook=derive("telegram webhook").hex())
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret that was made here once; several processes that start together end up with the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text().strip()
+
+
+@contextmanager
+def scratch_folder(data_dir: Path, *, alone: bool) -> Iterator[Path]:
+    """A folder for temporary files. Where no other process shares `data_dir`, what dead ones left there goes."""
+    parent = data_dir / "tmp"
+    if alone:
+        shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, signer: MediaSigner, scratch: Path) -> AsyncIterator[ObjectStore]:
+    """The store that `MEDIA_STORE` names. Raises `StoreUnavailable` where it does not work."""
+    store = (
+        _s3_store(settings, signer, scratch)
+        if settings.stores_in_s3
+        else LocalStore(Path(settings.media_store), signer)
+    )
+    try:
+        await store.start()
+        await store.check()
+        yield store
+    finally:
+        await store.close()
+
+
+def _s3_store(settings: Settings, signer: MediaSigner, scratch: Path) -> S3Store:
+    bucket, _, prefix = settings.media_store.removeprefix("s3://").partition("/")
+    return S3Store(
+        bucket,
+        prefix,
+        endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        url_for=_delivery(settings, signer, prefix),
+        temp_folder=scratch,
+    )
+
+
+def _delivery(settings: Settings, signer: MediaSigner, prefix: str) -> Callable[[str, int], str] | None:
+    """How the outside gets S3 objects, where not by presigned URLs."""
+    root = settings.media_delivery
+    if root == "presign":
+        return None
+    if root == "proxy":
+        return lambda key, ttl_seconds: signer.url(key, ttl_seconds=ttl_seconds)
+    return lambda key, _ttl_seconds: f"{root}/{quote(f'{prefix}/{key}'.lstrip('/'))}"
+
+
+@asynccontextmanager
+async def open_akool(settings: Settings) -> AsyncIterator[akool.Client]:
+    """AKOOL's API by the key where there is one, else by client id and secret."""
+    auth: akool.ApiKey | akool.ClientCredentials
+    if settings.akool_api_key:
+        auth = akool.ApiKey(settings.akool_api_key.get_secret_value())
+    else:
+        auth = akool.ClientCredentials(settings.callback_id or "", settings.callback_secret or "")
+    async with akool.open_client(auth, base_url=settings.akool_api_url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[httpx.AsyncClient]:
+    """One client for Telegram's files and updates and for AKOOL's results."""
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    async with httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), limits=limits) as client:
+        yield client
+
+
+@contextmanager
+def open_studio() -> Iterator[Studio]:
+    studio = Studio()
+    try:
+        yield studio
+    finally:
+        studio.close()

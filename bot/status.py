@@ -1,0 +1,105 @@
+"""Each job's status message is kept true by a loop of its own, so that no slow or failing edit holds a job up.
+
+What a chat should see is derived from the row. The loop compares it with what was shown last, and edits sparingly.
+It also brings the clear word of a job that failed, and takes the status away once the video is there.
+"""
+
+from statistics import median
+
+import structlog
+from telegram.constants import ChatAction
+
+from bot import texts
+from bot.clock import Clock
+from bot.config import Settings
+from bot.delivery import Delivery, DeliveryFailed
+from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
+from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.statuses import Statuses
+
+log = structlog.get_logger()
+
+LOOK_EVERY_MS = 10 * SECOND_MS
+_EDIT_GAP_MS = 3 * SECOND_MS
+_WORKING = {
+    State.SUBMITTING: ChatAction.RECORD_VIDEO,
+    State.RENDERING: ChatAction.RECORD_VIDEO,
+    State.SAVING: ChatAction.UPLOAD_VIDEO,
+    State.DELIVERING: ChatAction.UPLOAD_VIDEO,
+}
+
+
+class StatusKeeper:
+    def __init__(self, settings: Settings, statuses: Statuses, jobs: Jobs, delivery: Delivery, clock: Clock) -> None:
+        self._settings = settings
+        self._statuses = statuses
+        self._jobs = jobs
+        self._delivery = delivery
+        self._clock = clock
+        self._expected_ms: int | None = None
+        self._expected_at = 0
+
+    async def do(self, job: Job) -> None:
+        """Bring what the chat sees in line with the row, and note when to look again."""
+        try:
+            if job.state in TERMINAL:
+                await self._conclude(job)
+            else:
+                await self._show(job)
+        except DeliveryFailed as failed:
+            log.info("a status message can't be shown", job=job.id, error=str(failed))
+            wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
+            await self._keep(job, look_at=None if failed.chat_gone else self._clock.now() + wait_ms)
+
+    async def _show(self, job: Job) -> None:
+        now = self._clock.now()
+        if action := _WORKING.get(job.state):
+            await self._delivery.show_action(job, action)
+        say = texts.status(
+            job,
+            place=await self._jobs.place_in_queue(job) if job.state is State.QUEUED else None,
+            expected_ms=await self._expected(now) if job.state is State.RENDERING else None,
+            now=now,
+        )
+        if say.text == job.status_shown:
+            # The claim has set the next look already.
+            if job.state is State.COLLECTING:
+                await self._keep(job, look_at=None)
+            return
+        if job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
+            await self._keep(job, look_at=job.status_shown_at + _EDIT_GAP_MS)
+            return
+        message_id = job.status_message_id
+        if message_id is None or not await self._delivery.edit(job, message_id, say):
+            message_id = await self._delivery.say(job, say, reply_to=job.voice_message_id or job.photo_message_id)
+        await self._statuses.keep(
+            job, look_at=now + LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
+        )
+
+    async def _conclude(self, job: Job) -> None:
+        if job.state is State.FAILED:
+            say = texts.failure(
+                job, daily_limit=self._settings.daily_limit, max_voice_seconds=self._settings.max_voice_seconds
+            )
+            await self._delivery.say(job, say, reply_to=job.voice_message_id or job.photo_message_id)
+        is_the_video = job.status_message_id is not None and job.status_message_id == job.video_message_id
+        if job.status_message_id is not None and not is_the_video:
+            await self._delivery.remove(job, job.status_message_id)
+        await self._statuses.keep(job, look_at=None, message_id=None, shown=None, shown_at=None)
+
+    async def _keep(self, job: Job, *, look_at: int | None) -> None:
+        await self._statuses.keep(
+            job,
+            look_at=look_at,
+            message_id=job.status_message_id,
+            shown=job.status_shown,
+            shown_at=job.status_shown_at,
+        )
+
+    async def _expected(self, now: int) -> int | None:
+        """How long a render takes, from the latest ones; asked for once a minute."""
+        if now - self._expected_at > MINUTE_MS:
+            times = [took_ms for _, took_ms in await self._jobs.render_times()]
+            self._expected_ms = int(median(times)) if times else None
+            self._expected_at = now
+        return self._expected_ms

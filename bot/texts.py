@@ -1,0 +1,171 @@
+"""Every word that a person reads. Short, warm, plain; sent without parse mode, so nothing needs escaping."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storage.jobs import Job, State
+from storage.ledger import SUBMIT_UNKNOWN
+
+WELCOME = (
+    "Hi! I make photos talk.\n\n"
+    "Send me a photo with a face and a voice note, in either order, and I'll send you back a video "
+    "in which the photo says it.\n\n"
+    "Commands: /status, /cancel, /help"
+)
+HELP = (
+    "1. Send a photo: one face, seen from the front, in good light.\n"
+    "2. Send a voice note, up to {max_voice}.\n"
+    "3. Wait a few minutes. The video comes as a reply to your voice note.\n\n"
+    "Pictures and sound may also come as files (PNG, WebP, HEIC, mp3, m4a, wav …). "
+    "View-once photos and voice notes never reach me: please send them as ordinary ones.\n\n"
+    "/status shows what I'm working on, /cancel stops it."
+)
+WHAT_I_NEED = "I need a photo and a voice note. Send me both, in either order, and I'll make the photo talk."
+UNKNOWN_FILE = "I can't use that. Please send a photo, or a voice note."
+NOTHING_OPEN = "I'm not working on anything of yours. Send me a photo and a voice note to begin."
+CANCELLED = "Cancelled. Nothing was spent."
+CANCELLED_PAID = "Cancelled. The video was already being made, so it still counts."
+ALREADY_PAID = "Your video is already being made, and paid for. Shall I keep it from you all the same?"
+TOO_LATE = "That's over already."
+NOT_YOURS = "This button is for somebody else."
+WILL_TRY_AGAIN = "I'll try again."
+LEFT = "All right, I've left it."
+LINK = "Your video is too large for Telegram. You can fetch it here until {until}:\n{url}"
+
+BUTTON_USE_ANYWAY = "Use it anyway"
+BUTTON_RISK = "Try again (may cost twice)"
+BUTTON_LEAVE = "Leave it"
+BUTTON_CANCEL_ANYWAY = "Yes, cancel"
+
+_SEND_OTHER_PHOTO = "Please send another photo."
+_SEND_OTHER_VOICE = "Please send another voice note."
+
+REFUSALS: Mapping[str, str] = {
+    "unknown_kind": "I can't use that file: it's neither a picture nor a sound. Please send a photo, or a voice note.",
+    "file_too_big": "That file is over 20 MB, more than Telegram lets me fetch. Please send a smaller one.",
+    "not_an_image": f"I can't find a picture in that file. {_SEND_OTHER_PHOTO}",
+    "image_too_small": "That picture is too small: it needs at least 256 pixels on its shorter side. "
+    "Please send a larger one.",
+    "image_too_large": "That picture has too many pixels for me. Please send a smaller one.",
+    "image_damaged": f"That picture is damaged. {_SEND_OTHER_PHOTO}",
+    "not_a_sound": f"I can't find any sound in that file. {_SEND_OTHER_VOICE}",
+    "no_sound": f"There is no sound in that file. {_SEND_OTHER_VOICE}",
+    "silent": f"I can't hear anything in that recording. {_SEND_OTHER_VOICE}",
+    "sound_too_short": "That recording is too short: it needs at least half a second. Please send a longer one.",
+    "sound_too_long": "That recording is too long: I take up to {max_voice}. Please send a shorter one.",
+    "sound_damaged": f"That recording is damaged. {_SEND_OTHER_VOICE}",
+    "unfetchable": "Telegram didn't give me that file. Please send it again.",
+}
+
+FAILURES: Mapping[str, str] = {
+    "daily_limit": "You've had all your {daily_limit} videos for today. Please try again tomorrow. Nothing was spent.",
+    "media_refused": "The video service can't use this photo or this voice note. Nothing was spent. "
+    "Please try another photo, or another recording.",
+    "akool_busy": "The video service is not taking jobs at the moment. Nothing was spent. Please try again later.",
+    SUBMIT_UNKNOWN: "I never heard whether the video service took your job, so I've left it. "
+    "It may have cost one video.",
+    "render_failed": "The video service could not make a video of this. Nothing was spent. "
+    "Please try another photo, or another recording.",
+    "render_failed_paid": "The video service could not make a video of this, although it charged for it. "
+    "Please try another photo, or another recording.",
+    "render_timeout": "The video service took too long, so I've given up. It may have cost one video. "
+    "Please try again later.",
+    "result_lost": "The video was made, but I could not fetch it before it expired. I'm sorry. It did cost one video.",
+    "undeliverable": "Telegram would not take the video. I'm sorry. It did cost one video.",
+}
+
+STATUS_ONLY_PHOTO = "Got your photo. Now send me a voice note."
+STATUS_ONLY_VOICE = "Got your voice note. Now send me a photo."
+STATUS_RECEIVING = "Looking at it …"
+STATUS_NO_FACE = "I see no face in this photo. Send me another one, or use it anyway."
+STATUS_QUEUED = "Got both. You're number {place} in line."
+STATUS_SUBMITTING = "Got both. Your video is about to be made."
+STATUS_RENDERING = "Your video is being made. {estimate}"
+STATUS_UNSURE = (
+    "I never heard whether the video service took your job. I can try again, but then it may cost twice. "
+    "What shall I do?"
+)
+STATUS_SENDING = "Your video is ready, I'm sending it …"
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    label: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A text, and the buttons under it."""
+
+    text: str
+    buttons: tuple[Button, ...] = ()
+
+
+def duration(seconds: float) -> str:
+    """`90 seconds`, `2 minutes`."""
+    if seconds < 120:  # noqa: PLR2004 - up to here people count in seconds
+        return f"{seconds:.0f} second" + ("s" if round(seconds) != 1 else "")
+    return f"{seconds / 60:.0f} minutes"
+
+
+def estimate(expected_ms: int | None, elapsed_ms: int) -> str:
+    """What is left of a render that usually takes `expected_ms` (None: there were none yet)."""
+    if expected_ms is None:
+        return "This usually takes a few minutes."
+    left_seconds = (expected_ms - elapsed_ms) / 1000
+    if left_seconds <= 0:
+        return "It's taking longer than usual."
+    if left_seconds <= 60:  # noqa: PLR2004 - seconds
+        return "Less than a minute left."
+    return f"About {duration(max(120, left_seconds + 30))} left."
+
+
+def status(job: Job, *, place: int | None = None, expected_ms: int | None = None, now: int = 0) -> Say:
+    """Where an unfinished job stands."""
+    match job.state:
+        case State.COLLECTING:
+            return _collecting(job)
+        case State.QUEUED:
+            return Say(STATUS_QUEUED.format(place=place))
+        case State.SUBMITTING if job.reason == SUBMIT_UNKNOWN:
+            return Say(
+                STATUS_UNSURE,
+                (Button(BUTTON_RISK, f"risk:{job.id}"), Button(BUTTON_LEAVE, f"leave:{job.id}")),
+            )
+        case State.SUBMITTING:
+            return Say(STATUS_SUBMITTING)
+        case State.RENDERING:
+            elapsed_ms = now - (job.submitted_at or now)
+            return Say(STATUS_RENDERING.format(estimate=estimate(expected_ms, elapsed_ms)))
+        case _:
+            return Say(STATUS_SENDING)
+
+
+def _collecting(job: Job) -> Say:
+    if job.photo_key and not job.photo_accepted:
+        return Say(STATUS_NO_FACE, (Button(BUTTON_USE_ANYWAY, f"anyway:{job.id}"),))
+    if job.has_photo and not job.voice_key:
+        return Say(STATUS_ONLY_PHOTO)
+    if job.voice_key and not job.has_photo:
+        return Say(STATUS_ONLY_VOICE)
+    return Say(STATUS_RECEIVING)
+
+
+def failure(job: Job, *, daily_limit: int, max_voice_seconds: float) -> Say:
+    """Why a job ended without a video, and whether it cost anything."""
+    reason = job.reason or ""
+    text = FAILURES.get(reason) or REFUSALS.get(reason) or FAILURES["akool_busy"]
+    return Say(text.format(daily_limit=daily_limit, max_voice=duration(max_voice_seconds)))
+
+
+def refusal(reason: str, *, max_voice_seconds: float) -> str:
+    """Why a file can't be used, and what to send instead."""
+    return REFUSALS.get(reason, UNKNOWN_FILE).format(max_voice=duration(max_voice_seconds))
+
+
+def stranger(user_id: int) -> str:
+    return (
+        "This bot is private, and I don't know you yet. "
+        f"If you'd like to use it, give its operator this number, which is your id: {user_id}"
+    )

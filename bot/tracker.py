@@ -1,0 +1,90 @@
+"""The loop that moves jobs: claims what is due, runs its steps, and keeps the lease while it does."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bot.clock import Clock
+from bot.patience import SECOND_MS, backoff_ms
+from bot.pipeline import Pipeline
+from storage.jobs import Job, Jobs, Overtaken, State
+from storage.ledger import Ledger
+
+log = structlog.get_logger()
+
+_LEASE_MS = 60 * SECOND_MS
+
+Work = tuple[Job, str | None]
+"""A claimed job, and the token of the create call that its holder may make."""
+
+
+class Tracker:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        jobs: Jobs,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        at_akool: int,
+        changed: Callable[[], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._jobs = jobs
+        self._ledger = ledger
+        self._clock = clock
+        self._at_akool = at_akool
+        self._changed = changed
+
+    async def claim(self, most: int) -> Sequence[Work]:
+        due: list[Work] = [(job, None) for job in await self._jobs.claim(most, lease_ms=_LEASE_MS)]
+        admitted: Sequence[Work] = []
+        if len(due) < most:
+            admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=_LEASE_MS, most=most - len(due))
+        return [*due, *admitted]
+
+    async def do(self, work: Work) -> None:
+        """Run a job's steps for as long as they lead on; leave it due later where one fails."""
+        job, token = work
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                lease = tasks.create_task(self._keep_lease(job))
+                await self._run(job, token)
+                lease.cancel()
+        except* Overtaken:
+            log.debug("somebody else has the job now", job=job.id)
+
+    async def _run(self, job: Job, token: str | None) -> None:
+        current: Job | None = job
+        try:
+            if token is not None:
+                self._changed()
+                await self._pipeline.submit(job, token)
+                self._changed()
+                return
+            while current is not None:
+                job = current
+                current = await self._pipeline.step(job)
+                self._changed()
+                if current is not None and current.state is not job.state:
+                    log.info("job moved", job=job.id, chat=job.chat_id, state=current.state, reason=current.reason)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(job, due_at=self._clock.now()))
+            raise
+        except Overtaken:
+            raise
+        except Exception:
+            log.exception("a step failed; trying again later", job=job.id, state=job.state, attempts=job.attempts)
+            await self._jobs.retry(job, due_at=self._clock.now() + backoff_ms(job.attempts))
+
+    async def _give_back(self, job: Job, *, due_at: int) -> None:
+        """On the way out; a call that may be under way stays with its lease, so that its answer can still arrive."""
+        if job.state is not State.SUBMITTING:
+            await self._jobs.release(job, due_at=due_at)
+
+    async def _keep_lease(self, job: Job) -> None:
+        bell = asyncio.Event()
+        while True:
+            await self._clock.wait(bell, seconds=_LEASE_MS / SECOND_MS / 3)
+            await self._jobs.extend(job, lease_ms=_LEASE_MS)

@@ -1,0 +1,202 @@
+"""What the outside reaches: AKOOL's callbacks, Telegram's updates, signed media, health and metrics."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+import akool
+from bot.clock import Clock
+from bot.config import LOOPBACK, Settings
+from bot.patience import SECOND_MS
+from storage.jobs import Jobs, State
+from storage.ledger import Ledger
+from storage.objects import MediaSigner, ObjectMissing, ObjectStore, Verdict, content_type
+
+log = structlog.get_logger()
+
+_MOST_CALLBACK_BYTES = 64 << 10
+_MOST_UPDATE_BYTES = 1 << 20
+_READ_SECONDS = 10
+
+# How much a callback tells; only one that tells more than those before it makes us ask AKOOL.
+_SAYS_FINISHED = 1
+_SAYS_RESULT = 2
+
+
+@dataclass(frozen=True)
+class Web:
+    settings: Settings
+    clock: Clock
+    jobs: Jobs
+    ledger: Ledger
+    store: ObjectStore
+    signer: MediaSigner
+    take_updates: Callable[[list[object]], Awaitable[object]]
+    telegram_secret: str
+    ring: Callable[[], None]
+    readiness: Callable[[], Awaitable[Mapping[str, bool]]]
+    metrics: Callable[[], Awaitable[bytes]]
+
+    def application(self) -> Starlette:
+        routes = [
+            Route("/akool/{token}", self.akool_callback, methods=["POST"]),
+            Route("/telegram", self.telegram_update, methods=["POST"]),
+            Route("/media/{expires}/{signature}/{key:path}", self.media, methods=["GET", "HEAD"]),
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/metrics", self.show_metrics),
+        ]
+        application = Starlette(routes=routes)
+        application.router.redirect_slashes = False
+        return application
+
+    # --- doorbells ---
+
+    async def akool_callback(self, request: Request) -> Response:
+        """AKOOL's callback: a doorbell, and the way home for an `_id` whose answer was lost.
+
+        Answers exactly 200, once what it says is stored; AKOOL repeats it otherwise
+        (https://docs.akool.com/ai-tools-suite/webhook).
+        """
+        body = await _read(request, most=_MOST_CALLBACK_BYTES)
+        token = request.path_params["token"]
+        call = await self.ledger.get(token)
+        if call is None:
+            raise HTTPException(404)
+        if not self.settings.opens_callbacks:
+            await self._ring_blindly(call.job_id)
+            return Response(status_code=200)
+        try:
+            callback = akool.open_callback(
+                body,
+                client_id=self.settings.callback_id or "",
+                client_secret=self.settings.callback_secret or "",
+            )
+        except akool.AkoolError as error:
+            log.warning("a callback was refused", job=call.job_id, error=type(error).__name__)
+            raise HTTPException(403) from None
+        await self._hear(token, callback)
+        return Response(status_code=200)
+
+    async def _hear(self, token: str, callback: akool.Callback) -> None:
+        wait_ms = int(self.settings.akool_poll_seconds * SECOND_MS)
+        job = await self.ledger.arrived(token, callback.id, ask_at=self.clock.now() + wait_ms)
+        if job is None:
+            raise HTTPException(403)
+        rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
+        is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
+        if is_over and await self.ledger.heard(token, rank=rank):
+            await self.jobs.ring(job.id, state=State.RENDERING)
+        self.ring()
+
+    async def _ring_blindly(self, job_id: int) -> None:
+        """Without the client id the envelope stays shut; the path's token alone lets it ring, once a second."""
+        job = await self.jobs.get(job_id)
+        if job is not None and self.clock.now() - job.updated_at > SECOND_MS:
+            await self.jobs.ring(job_id, state=State.RENDERING)
+            self.ring()
+
+    async def telegram_update(self, request: Request) -> Response:
+        """An update in webhook mode: 200 only after it is stored, else Telegram sends it again.
+
+        Source: https://core.telegram.org/bots/api#setwebhook
+        """
+        given = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
+        if not hmac.compare_digest(given.encode(), self.telegram_secret.encode()):
+            raise HTTPException(403)
+        body = await _read(request, most=_MOST_UPDATE_BYTES)
+        try:
+            update = json.loads(body)
+        except (ValueError, RecursionError):
+            raise HTTPException(400) from None
+        await self.take_updates([update])
+        return Response(status_code=200)
+
+    # --- media ---
+
+    async def media(self, request: Request) -> Response:
+        """Signed, expiring media. Both stores look alike from outside; GET, HEAD and Range are answered."""
+        expires, signature, key = (request.path_params[name] for name in ("expires", "signature", "key"))
+        match self.signer.verify(expires, signature, key):
+            case Verdict.FORGED:
+                raise HTTPException(404)
+            case Verdict.EXPIRED:
+                raise HTTPException(410)
+        left_seconds = max(0, int(expires) - self.clock.now() // SECOND_MS)
+        return _Media(self.store, key, max_age_seconds=left_seconds)
+
+    # --- health ---
+
+    async def healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(self, _request: Request) -> Response:
+        parts = await self.readiness()
+        return JSONResponse(dict(parts), status_code=200 if all(parts.values()) else 503)
+
+    async def show_metrics(self, request: Request) -> Response:
+        token = self.settings.metrics_token
+        if token is None:
+            is_loopback = request.client is not None and request.client.host in LOOPBACK
+            proxied = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+            if not is_loopback or proxied:
+                raise HTTPException(404)
+        elif not hmac.compare_digest(
+            request.headers.get("Authorization", "").encode(), f"Bearer {token.get_secret_value()}".encode()
+        ):
+            raise HTTPException(401)
+        return Response(await self.metrics(), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Media(Response):
+    """Streams an object, which is held open for as long as that takes."""
+
+    def __init__(self, store: ObjectStore, key: str, *, max_age_seconds: int) -> None:
+        super().__init__()
+        self._store = store
+        self._key = key
+        self._fixed_headers = {
+            "Cache-Control": f"private, max-age={max_age_seconds}",
+            "Content-Disposition": "inline",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+            "X-Robots-Tag": "noindex",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._store.open(self._key) as path:
+                response = FileResponse(path, media_type=content_type(self._key), headers=self._fixed_headers)
+                await response(scope, receive, send)
+        except ObjectMissing:
+            await PlainTextResponse("not found\n", status_code=404)(scope, receive, send)
+
+
+async def _read(request: Request, *, most: int) -> bytes:
+    """The body, if it is not too large and comes within a reasonable time."""
+    declared = request.headers.get("Content-Length", "0")
+    if declared.isdigit() and int(declared) > most:
+        raise HTTPException(413)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise HTTPException(413)
+    except TimeoutError:
+        raise HTTPException(408) from None
+    except ClientDisconnect:
+        raise HTTPException(400) from None
+    return bytes(body)

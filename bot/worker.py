@@ -1,0 +1,99 @@
+"""A loop that does what is due. The queue is a WHERE clause in the database; memory carries only a doorbell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+
+from bot.clock import Clock
+
+Item = TypeVar("Item")
+log = structlog.get_logger()
+
+_AFTER_TROUBLE_SECONDS = 1.0
+_SHORTEST_PAUSE_SECONDS = 0.01
+
+
+class Worker(Generic[Item]):
+    """Claims due items, up to `at_once` of them, and does each in a task of its own.
+
+    `claim(most)` takes them from the database, `next_due()` tells when to look again (ms, None: not foreseeable),
+    `do(item)` does one and leaves its outcome in the database; an exception that it lets through is only logged.
+    What becomes due without `bell` being rung is seen after `idle_seconds` at the latest.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        claim: Callable[[int], Awaitable[Sequence[Item]]],
+        next_due: Callable[[], Awaitable[int | None]],
+        do: Callable[[Item], Awaitable[None]],
+        bell: asyncio.Event,
+        clock: Clock,
+        at_once: int,
+        idle_seconds: float,
+    ) -> None:
+        self.name = name
+        self.beat_at = clock.now()
+        self._claim = claim
+        self._next_due = next_due
+        self._do = do
+        self._clock = clock
+        self._at_once = at_once
+        self._idle_seconds = idle_seconds
+        self._bell = bell
+        self._stopping = False
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called."""
+        while not self._stopping:
+            self._bell.clear()
+            try:
+                await self._take()
+                pause = await self._pause()
+                self.beat_at = self._clock.now()
+            except Exception:
+                log.exception("the queue can't be read; trying again", worker=self.name)
+                pause = _AFTER_TROUBLE_SECONDS
+            await self._clock.wait(self._bell, seconds=pause)
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Take nothing new, let what runs finish, and cancel what is not done within the grace."""
+        self._stopping = True
+        self._bell.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_seconds)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _take(self) -> None:
+        free = self._at_once - len(self._running)
+        if free <= 0 or self._stopping:
+            return
+        for item in await self._claim(free):
+            task = asyncio.create_task(self._do_one(item), name=self.name)
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    async def _do_one(self, item: Item) -> None:
+        try:
+            await self._do(item)
+        except Exception:
+            log.exception("an item was left to its lease", worker=self.name)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._bell.set()  # a place is free, and what was done may be due again soon
+
+    async def _pause(self) -> float:
+        if len(self._running) >= self._at_once:
+            return self._idle_seconds
+        due_at = await self._next_due()
+        if due_at is None:
+            return self._idle_seconds
+        until_due = (due_at - self._clock.now()) / 1000
+        return min(max(until_due, _SHORTEST_PAUSE_SECONDS), self._idle_seconds)
