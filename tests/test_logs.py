@@ -1,0 +1,84 @@
+"""Logs never hold a secret, whoever writes them."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from bot import logs
+
+TOKEN = "123456:ABC-def_secret"  # noqa: S105 - made up
+SECRETS = [TOKEN, "an-api-key", "a/client+id=="]
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Logging is global: put it back."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def written(style: str, write: object) -> str:
+    stream = io.StringIO()
+    logs.set_up(style=style, level="DEBUG", secrets=SECRETS, stream=stream)  # type: ignore[arg-type]
+    write()  # type: ignore[operator]
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        TOKEN,
+        "123456%3AABC-def_secret",
+        "an-api-key",
+        "a%2Fclient%2Bid%3D%3D",
+        "bot987654:another-token_of_somebody",
+        "https://b.s3.example/in/k.jpg?X-Amz-Algorithm=AWS4&X-Amz-Signature=0123456789abcdef",
+        "https://bot.example/media/1790000000/c2lnbmF0dXJl/in/k.jpg",
+        "https://bot.example/akool/dG9rZW4tdG9rZW4tdG9rZW4",
+        "Bearer abcdefghijk",
+        "eyJhbGciOi.eyJpZCI6.c2lnbmVk",
+    ],
+)
+def test_no_logger_lets_a_secret_through(style: str, secret: str) -> None:
+    def write() -> None:
+        structlog.get_logger().info("ours", url=secret)
+        logging.getLogger("somebody.else").debug("theirs: %s", secret)
+        try:
+            raise RuntimeError(secret)
+        except RuntimeError:
+            structlog.get_logger().exception("with a traceback")
+            logging.getLogger("somebody.else").exception("with a traceback")
+
+    output = written(style, write)
+
+    assert "with a traceback" in output
+    assert "RuntimeError" in output
+    for piece in ("ABC-def", "an-api-key", "client%2B", "another-token", "0123456789abcdef", "c2lnbmF0", "dG9rZW4t"):
+        assert piece not in output
+    for piece in ("abcdefghijk", "c2lnbmVk"):
+        assert piece not in output
+
+
+def test_json_lines_are_json_with_the_keys_that_were_given() -> None:
+    output = written("json", lambda: structlog.get_logger("bot.x").warning("it happened", job=7, chat=-1))
+    line = json.loads(output)
+
+    assert (line["event"], line["job"], line["chat"], line["level"]) == ("it happened", 7, -1, "warning")
+    assert "timestamp" in line
+
+
+def test_libraries_that_write_urls_are_kept_quiet_at_every_level() -> None:
+    def write() -> None:
+        for name in ("httpx", "httpcore", "botocore", "aiosqlite"):
+            logging.getLogger(name).info("a URL")
+
+    assert written("text", write) == ""
