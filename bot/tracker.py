@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.clock import Clock
 from bot.patience import SECOND_MS, backoff_ms
@@ -39,9 +40,13 @@ class Tracker:
 
     async def claim(self, most: int) -> Sequence[Work]:
         due: list[Work] = [(job, None) for job in await self._jobs.claim(most, lease_ms=_LEASE_MS)]
-        admitted: Sequence[Work] = []
-        if len(due) < most:
+        if len(due) == most:
+            return due
+        try:
             admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=_LEASE_MS, most=most - len(due))
+        except SQLAlchemyError:
+            log.exception("the queue can't be admitted from")  # but what is claimed already must be done
+            return due
         return [*due, *admitted]
 
     async def do(self, work: Work) -> None:

@@ -21,6 +21,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import ColumnElement, Connection, Select, event, func, make_url, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 Clock = Callable[[], int]
@@ -65,8 +66,13 @@ class Database:
 
 def async_url(url: str) -> URL:
     """Name the asyncio driver in a plain `sqlite:///…` or `postgresql://…` URL."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseError("DATABASE_URL is not a URL") from None
     match parsed.get_backend_name():
+        case "sqlite" if not parsed.database or parsed.database == ":memory:":
+            raise DatabaseError("DATABASE_URL must name a file: sqlite:///path/to/bot.sqlite3")
         case "sqlite":
             return parsed.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres":
@@ -132,13 +138,14 @@ def _only_process(url: URL) -> Iterator[None]:
         return
     path = Path(url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:
+    with path.with_name(path.name + ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatabaseError(
                 f"another process holds {path}: stop it first, or use PostgreSQL to run several"
             ) from None
+        lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield

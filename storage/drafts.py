@@ -125,6 +125,8 @@ class Drafts:
         """
         now = self._database.now()
         async with self._database.begin() as connection:
+            if self._database.is_postgres:  # one at a time for each user, or two could share the last place
+                await connection.execute(select(func.pg_advisory_xact_lock(job.user_id)))
             if daily_limit and await _videos_of_today(connection, job.user_id, now) >= daily_limit:
                 values = entered(State.FAILED, now) | {"reason": "daily_limit"}
             else:

@@ -129,6 +129,13 @@ def entered(state: State, now: int) -> dict[str, Any]:
     return values
 
 
+def moved(job: Job, state: State, now: int) -> dict[str, Any]:
+    """`entered`, where a way leads there from the job's state; else `ValueError`."""
+    if state not in TRANSITIONS.get(job.state, ()):
+        raise ValueError(f"no way leads from {job.state} to {state}")
+    return entered(state, now)
+
+
 async def change(connection: AsyncConnection, where: ColumnElement[bool], values: Mapping[str, Any]) -> Job | None:
     """Update the one row that matches, and return it as it is now; None where none matched."""
     statement = update(jobs).where(where).values(**values).returning(*COLUMNS)
@@ -250,23 +257,18 @@ class Jobs:
 
     async def advance(self, job: Job, state: State, **columns: Any) -> Job:
         """Go on to the next state; the claim is kept (unless the state ends the job). Raises `Overtaken`."""
-        return await self._write(job, self._moved(job, state) | columns)
+        return await self._write(job, moved(job, state, self._database.now()) | columns)
 
     async def release(self, job: Job, *, due_at: int, state: State | None = None, **columns: Any) -> None:
         """Give the claim back, to be due at `due_at`, or at once where the bell rang. Raises `Overtaken`."""
         now = self._database.now()
-        moved = self._moved(job, state) if state else {}
+        changed = moved(job, state, now) if state else {}
         due = case((jobs.c.rung == 1, now), else_=due_at)
-        await self._write(job, moved | columns | {"due_at": due, "claim": None, "rung": 0})
+        await self._write(job, changed | columns | {"due_at": due, "claim": None, "rung": 0})
 
     async def retry(self, job: Job, *, due_at: int, **columns: Any) -> None:
         """Give the claim back after a step that did not succeed. Raises `Overtaken`."""
         await self.release(job, due_at=due_at, attempts=job.attempts + 1, **columns)
-
-    def _moved(self, job: Job, state: State) -> dict[str, Any]:
-        if state not in TRANSITIONS.get(job.state, ()):
-            raise ValueError(f"no way leads from {job.state} to {state}")
-        return entered(state, self._database.now())
 
     async def _write(self, job: Job, values: Mapping[str, Any]) -> Job:
         async with self._database.begin() as connection:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select, text, update
+from sqlalchemy import ColumnElement, FromClause, and_, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held
+from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
 from storage.schema import calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
@@ -58,14 +58,17 @@ class Ledger:
         async with self._database.begin() as connection:
             if self._database.is_postgres:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADMISSION_LOCK})
-            busy = select(func.count()).where(jobs.c.state.in_(AT_AKOOL))
+            busy = select(func.count()).where(_takes_a_place(jobs))
             free = at_akool - (await connection.execute(busy)).scalar_one()
             if free <= 0:
                 return []
             turns = await connection.execute(_fair_turns(now).limit(min(free, most)))
-            return [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
+            intended = [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
+        return [admitted for admitted in intended if admitted is not None]
 
-    async def _intend(self, connection: AsyncConnection, job_id: int, now: int, lease_ms: int) -> tuple[Job, str]:
+    async def _intend(
+        self, connection: AsyncConnection, job_id: int, now: int, lease_ms: int
+    ) -> tuple[Job, str] | None:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         claimed = {"claim": secrets.token_hex(8), "due_at": now + lease_ms, "rung": 0, "submitted_at": now}
         attempts = {"attempts": jobs.c.attempts}
@@ -74,8 +77,8 @@ class Ledger:
             (jobs.c.id == job_id) & (jobs.c.state == State.QUEUED),
             entered(State.SUBMITTING, now) | attempts | claimed,
         )
-        if job is None:
-            raise Overtaken
+        if job is None:  # cancelled meanwhile
+            return None
         await connection.execute(insert(calls).values(token=token, job_id=job_id, created_at=now))
         return job, token
 
@@ -101,10 +104,10 @@ class Ledger:
                 return None
             waiting = and_(jobs.c.id == call.job_id, jobs.c.state.in_((State.QUEUED, State.SUBMITTING)))
             rendering = {"akool_id": akool_id, "paid": 1, "reason": None, "due_at": ask_at, "claim": None, "rung": 0}
-            moved = await change(connection, waiting, entered(State.RENDERING, now) | rendering)
-            if moved is None and call.akool_id is None:  # it ended meanwhile, and cost something all the same
+            changed = await change(connection, waiting, entered(State.RENDERING, now) | rendering)
+            if changed is None and call.akool_id is None:  # it ended meanwhile, and cost something all the same
                 return await change(connection, jobs.c.id == call.job_id, {"paid": 1})
-            return moved or job
+            return changed or job
 
     async def close(self, job: Job, *, outcome: str, state: State, **columns: Any) -> Job:
         """Close the job's open call and move the job on, in one transaction.
@@ -114,11 +117,11 @@ class Ledger:
         """
         now = self._database.now()
         async with self._database.begin() as connection:
-            moved = await change(connection, held(job), entered(state, now) | columns)
-            if moved is None:
+            changed = await change(connection, held(job), moved(job, state, now) | columns)
+            if changed is None:
                 raise Overtaken
             await _close_open_call(connection, job.id, outcome, now)
-        return moved
+        return changed
 
     async def risk_again(self, job_id: int, *, user_id: int) -> bool:
         """The owner wants another try although the last call may have been charged: back into the queue."""
@@ -166,9 +169,15 @@ class Ledger:
             return [Call(*row) for row in await connection.execute(statement)]
 
 
+def _takes_a_place(table: FromClause) -> ColumnElement[bool]:
+    """Whether AKOOL may be working on the job, unless its owner was asked and has not answered."""
+    is_asked = func.coalesce(table.c.reason, "") == SUBMIT_UNKNOWN
+    return table.c.state.in_(AT_AKOOL) & ~is_asked
+
+
 def _fair_turns(now: int) -> Any:
     other = jobs.alias()
-    busy = select(func.count()).where(other.c.user_id == jobs.c.user_id, other.c.state.in_(AT_AKOOL)).scalar_subquery()
+    busy = select(func.count()).where(other.c.user_id == jobs.c.user_id, _takes_a_place(other)).scalar_subquery()
     nth = func.row_number().over(partition_by=jobs.c.user_id, order_by=(jobs.c.queued_at, jobs.c.id))
     turns = (
         select(jobs.c.id, jobs.c.queued_at, (busy + nth).label("turn"))

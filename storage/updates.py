@@ -26,13 +26,14 @@ class StoredUpdate:
     lane: int
     raw: str
     attempts: int
+    claim: str
 
     @property
     def json(self) -> Any:
         return json.loads(self.raw)
 
 
-_COLUMNS = (updates.c.update_id, updates.c.lane, updates.c.raw, updates.c.attempts)
+_COLUMNS = tuple(updates.c[name] for name in StoredUpdate.__slots__)
 
 _older = updates.alias()
 _FIRST_IN_LANE = ~exists().where(
@@ -87,7 +88,7 @@ class Updates:
         async with self._database.begin() as connection:
             await connection.execute(
                 update(updates)
-                .where(updates.c.update_id == stored.update_id, updates.c.due_at.isnot(None))
+                .where(updates.c.update_id == stored.update_id, updates.c.claim == stored.claim)
                 .values(due_at=due_at, claim=None, attempts=stored.attempts + 1)
             )
 

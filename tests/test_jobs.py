@@ -125,6 +125,16 @@ async def test_who_has_lost_a_job_writes_nothing_more(
     assert await reload(database, lost) == before
 
 
+async def test_a_holder_moves_a_job_on_only_from_where_it_is(database: Database, jobs: Jobs) -> None:
+    """The claim is still its own, but what it read is not true any more."""
+    await insert_job(database, State.RENDERING)
+    held = await claim(jobs)
+    moved = await jobs.advance(held, State.SAVING)
+    with pytest.raises(Overtaken):
+        await jobs.advance(held, State.FAILED)
+    assert await reload(database, held) == moved
+
+
 async def test_a_start_gives_back_every_claim_of_the_dead_process(database: Database, jobs: Jobs, clock: Clock) -> None:
     await insert_job(database, State.RENDERING)
     waiting = await insert_job(database, State.RENDERING, due_at=clock() + 5000)
@@ -154,7 +164,9 @@ async def test_a_ring_makes_a_waiting_job_due_now(database: Database, jobs: Jobs
     await jobs.ring(job.id, state=State.SAVING)
     assert await jobs.claim(9, lease_ms=LEASE_MS) == [], "it is in another state"
     await jobs.ring(job.id, state=State.RENDERING)
-    assert (await claim(jobs)).id == job.id
+    rung = await claim(jobs)
+    await jobs.release(rung, due_at=clock() + 10_000)
+    assert await jobs.claim(9, lease_ms=LEASE_MS) == [], "this claim has heard it"
 
 
 @pytest.mark.parametrize("give_back", ["release", "retry"])

@@ -46,10 +46,10 @@ def make_picture(source: Path, target: Path) -> Picture:
 
     Raises `MediaRefused`, and leaves no target then; `OSError` where this machine is at fault (a full disk).
     """
-    kind = image_format(source)
-    if kind is None:
-        raise MediaRefused(Refusal.NOT_AN_IMAGE)
     with whole_or_absent(target):
+        kind = image_format(source)
+        if kind is None:
+            raise MediaRefused(Refusal.NOT_AN_IMAGE)
         picture = _decoded(source, _OPENERS[kind])
         picture.save(target, "JPEG", quality=_QUALITY)
         return Picture(picture.width, picture.height, has_face(picture))
