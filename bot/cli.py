@@ -13,9 +13,10 @@ from pathlib import Path
 import structlog
 
 from bot import logs
-from bot.app import CannotStart, running
+from bot.app import running
 from bot.clock import Clock
 from bot.config import Settings, SettingsError
+from bot.telegram import TokenRefused
 from storage.database import DatabaseError, open_reader
 from storage.jobs import Job, Jobs, State
 from storage.objects import StoreError
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print("The settings need a look:", *error.problems, sep="\n  - ", file=sys.stderr)
         return _BAD_SETTINGS
-    except (CannotStart, DatabaseError, StoreError) as error:
+    except (TokenRefused, DatabaseError, StoreError) as error:
         print(error, file=sys.stderr)
         return _BAD_SETTINGS
     except BrokenPipeError:

@@ -1,16 +1,14 @@
 """Getting messages and videos into a chat, and telling afterwards what may have happened."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 from telegram import (
-    Bot,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     InputFile,
@@ -21,18 +19,14 @@ from telegram import (
 from telegram.constants import ChatAction
 from telegram.error import (
     BadRequest,
-    ChatMigrated,
-    Conflict,
-    Forbidden,
-    InvalidToken,
-    NetworkError,
-    RetryAfter,
-    TelegramError,
 )
+from telegram.ext import ExtBot
 
 from bot import texts
 from bot.clock import Clock
+from bot.limiter import STATUS
 from bot.media import Clip, MediaRefused, Studio
+from bot.outcomes import DeliveryFailed, telling_apart
 from bot.telegram import MOST_BYTES_UP
 from bot.texts import Say
 from storage.jobs import Job
@@ -40,46 +34,6 @@ from storage.objects import ObjectStore
 
 _SEND_TIMEOUT_SECONDS = 180  # Telegram answers only after it has processed the video
 _LINK_TTL_SECONDS = 6 * 24 * 3600
-
-# Descriptions of the Bot API server that will not change by trying again.
-_CHAT_GONE = ("chat not found", "chat_write_forbidden", "peer_id_invalid", "user is deactivated")
-_MESSAGE_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
-
-
-class DeliveryFailed(Exception):
-    """A message did not get through, as far as we know.
-
-    `may_be_sent`: whether it may stand in the chat all the same (the answer was lost).
-    """
-
-    def __init__(self, cause: TelegramError, *, may_be_sent: bool) -> None:
-        super().__init__(type(cause).__name__)
-        self.cause = cause
-        self.may_be_sent = may_be_sent
-
-    @property
-    def retry_after_seconds(self) -> float:
-        """How long Telegram asked us to wait for this chat."""
-        wait = self.cause.retry_after if isinstance(self.cause, RetryAfter) else 0
-        return wait.total_seconds() if isinstance(wait, timedelta) else wait
-
-    @property
-    def chat_gone(self) -> bool:
-        """Whether the chat will have nothing of us: we were blocked or removed, or it exists no more."""
-        return isinstance(self.cause, Forbidden) or self._says(_CHAT_GONE)
-
-    @property
-    def message_gone(self) -> bool:
-        """Whether the message to be edited can't be."""
-        return self._says(_MESSAGE_GONE)
-
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether the message said just this already."""
-        return self._says(("message is not modified",))
-
-    def _says(self, words: Sequence[str]) -> bool:
-        return isinstance(self.cause, BadRequest) and any(word in self.cause.message.lower() for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +64,7 @@ class Parcel:
 class Delivery:
     def __init__(
         self,
-        bot: Bot,
+        bot: ExtBot[Any],
         studio: Studio,
         store: ObjectStore,
         clock: Clock,
@@ -131,7 +85,7 @@ class Delivery:
         """Send the job's video as a reply to its voice note. Raises `DeliveryFailed`."""
         if parcel is None:
             return await self._send_link(job)
-        with parcel.path.open("rb") as video, parcel.thumbnail.open("rb") as thumbnail, _telling_apart():
+        with parcel.path.open("rb") as video, parcel.thumbnail.open("rb") as thumbnail, telling_apart():
             message = await self._bot.send_video(
                 job.chat_id,
                 video=_streamed(video, "video.mp4"),
@@ -158,7 +112,7 @@ class Delivery:
                 **parcel.geometry,
             )
             try:
-                with _telling_apart():
+                with telling_apart():
                     message = await self._bot.edit_message_media(
                         media,
                         chat_id=job.chat_id,
@@ -202,24 +156,29 @@ class Delivery:
 
     # --- words ---
 
-    async def say(self, job: Job, say: Say, *, reply_to: int | None) -> int:
+    async def say(self, job: Job, say: Say, *, reply_to: int | None, is_status: bool = False) -> int:
         """Send a message about a job, and return its id. Raises `DeliveryFailed`."""
-        with _telling_apart():
+        with telling_apart():
             message = await self._bot.send_message(
                 job.chat_id,
                 say.text,
                 message_thread_id=job.thread_id or None,
                 reply_parameters=_reply_to(reply_to),
                 reply_markup=keyboard(say),
+                rate_limit_args=STATUS if is_status else None,
             )
         return message.message_id
 
     async def edit(self, job: Job, message_id: int, say: Say) -> bool:
-        """Change a message; False where there is nothing to change any more. Raises `DeliveryFailed`."""
+        """Change a status message; False where there is nothing to change any more. Raises `DeliveryFailed`."""
         try:
-            with _telling_apart():
+            with telling_apart():
                 await self._bot.edit_message_text(
-                    say.text, chat_id=job.chat_id, message_id=message_id, reply_markup=keyboard(say)
+                    say.text,
+                    chat_id=job.chat_id,
+                    message_id=message_id,
+                    reply_markup=keyboard(say),
+                    rate_limit_args=STATUS,
                 )
         except DeliveryFailed as failed:
             if failed.message_gone:
@@ -231,39 +190,20 @@ class Delivery:
     async def remove(self, job: Job, message_id: int) -> None:
         """Take a message away; if somebody else did, or it is too old, so much the better. Raises `DeliveryFailed`."""
         try:
-            with _telling_apart():
+            with telling_apart():
                 await self._bot.delete_message(job.chat_id, message_id)
         except DeliveryFailed as failed:
             if not isinstance(failed.cause, BadRequest):
                 raise
 
     async def show_action(self, job: Job, action: ChatAction) -> None:
-        with _telling_apart():
+        with telling_apart():
             await self._bot.send_chat_action(job.chat_id, action, message_thread_id=job.thread_id or None)
 
 
 def keyboard(say: Say) -> InlineKeyboardMarkup | None:
     rows = [[InlineKeyboardButton(button.label, callback_data=button.data)] for button in say.buttons]
     return InlineKeyboardMarkup(rows) if rows else None
-
-
-class _telling_apart:  # noqa: N801 - used as a statement
-    """Turns Telegram's errors into `DeliveryFailed`, by what they tell of the message's fate."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, TelegramError):
-            raise DeliveryFailed(error, may_be_sent=not _surely_unsent(error)) from error
-
-
-def _surely_unsent(error: TelegramError) -> bool:
-    """Whether the request never left us, or the Bot API server itself answered that it failed."""
-    if isinstance(error, RetryAfter | BadRequest | Forbidden | ChatMigrated | InvalidToken | Conflict):
-        return True
-    never_left = isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    answered_in_json = isinstance(error, NetworkError) and error.__cause__ is None
-    return never_left or answered_in_json
 
 
 def _reply_to(message_id: int | None) -> ReplyParameters | None:

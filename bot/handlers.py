@@ -3,19 +3,18 @@
 A handler reads an update, writes rows, and answers. Whatever takes long is done by the loops.
 """
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from telegram import Bot, CallbackQuery, Document, Message, ReplyParameters, Update
+from telegram import Bot, ChatMember, Document, Message, ReplyParameters, Update
 from telegram.constants import ChatType
-from telegram.error import BadRequest, Forbidden
+from telegram.error import Forbidden
 from telegram.ext import (
     ApplicationHandlerStop,
     CallbackContext,
-    CallbackQueryHandler,
+    ChatMemberHandler,
     CommandHandler,
     MessageHandler,
     TypeHandler,
@@ -29,13 +28,11 @@ from bot.patience import HOUR_MS
 from bot.telegram import TelegramApplication
 from bot.texts import Button, Say
 from storage.drafts import Drafts, Half, Kind
-from storage.jobs import OPEN, Job, Jobs, State
-from storage.ledger import Ledger
+from storage.jobs import FREE, OPEN, Job, Jobs
 from storage.notices import Notices
 
 Context = CallbackContext[Any, Any, Any, Any]
 
-_FREE = frozenset({State.COLLECTING, State.QUEUED})
 _SOUND_NAMES = (
     ".mp3",
     ".m4a",
@@ -58,7 +55,6 @@ class Handlers:
     settings: Settings
     jobs: Jobs
     drafts: Drafts
-    ledger: Ledger
     notices: Notices
     ring: Callable[[], None]
 
@@ -70,7 +66,8 @@ class Handlers:
         application.add_handler(CommandHandler("help", self.help, filters=new))
         application.add_handler(CommandHandler("status", self.status, filters=new))
         application.add_handler(CommandHandler("cancel", self.cancel, filters=new))
-        application.add_handler(CallbackQueryHandler(self.press))
+        application.add_handler(ChatMemberHandler(self.note_membership, ChatMemberHandler.MY_CHAT_MEMBER))
+        application.add_handler(MessageHandler(new & filters.StatusUpdate.MIGRATE, self.note_migration))
         application.add_handler(MessageHandler(private & _HasHalf(), self.take_half))
         application.add_handler(MessageHandler(private & _SaidSomething(), self.explain))
 
@@ -96,6 +93,8 @@ class Handlers:
     # --- commands ---
 
     async def start(self, update: Update, context: Context) -> None:
+        await self.jobs.wake_chat(_message(update).chat_id)
+        self.ring()
         await _answer(context.bot, _message(update), Say(texts.WELCOME))
 
     async def help(self, update: Update, context: Context) -> None:
@@ -112,7 +111,7 @@ class Handlers:
         """Cancel the sender's newest open job, where it costs nothing; else ask first."""
         say = Say(texts.NOTHING_OPEN)
         for job in (await self._open_jobs(update))[:1]:
-            if await self.jobs.cancel(job.id, states=_FREE):
+            if await self.jobs.cancel(job.id, states=FREE):
                 say = Say(texts.CANCELLED)
             else:
                 say = Say(texts.ALREADY_PAID, (Button(texts.BUTTON_CANCEL_ANYWAY, f"cancel:{job.id}"),))
@@ -122,6 +121,24 @@ class Handlers:
     async def _open_jobs(self, update: Update) -> list[Job]:
         message = _message(update)
         return list(await self.jobs.list(states=OPEN, chat_id=message.chat_id, user_id=sender_id(message)))
+
+    # --- what becomes of a chat ---
+
+    async def note_membership(self, update: Update, _context: Context) -> None:
+        """Somebody unblocked the bot, or took it in again: what waits for that chat is delivered."""
+        change = update.my_chat_member
+        if change is not None and change.new_chat_member.status not in (ChatMember.BANNED, ChatMember.LEFT):
+            await self.jobs.wake_chat(change.chat.id)
+            self.ring()
+
+    async def note_migration(self, update: Update, _context: Context) -> None:
+        """A group became a supergroup, with another id; either of the two chats may tell."""
+        message = _message(update)
+        if message.migrate_to_chat_id is not None:
+            await self.jobs.move_chat(message.chat_id, message.migrate_to_chat_id)
+        elif message.migrate_from_chat_id is not None:
+            await self.jobs.move_chat(message.migrate_from_chat_id, message.chat_id)
+        self.ring()
 
     # --- halves ---
 
@@ -146,38 +163,6 @@ class Handlers:
         """Say what is needed to whoever sent something else."""
         message = _message(update)
         await _answer(context.bot, message, Say(texts.WHAT_I_NEED if message.text else texts.UNKNOWN_FILE))
-
-    # --- buttons ---
-
-    async def press(self, update: Update, _context: Context) -> None:
-        """A button: `what:job`. It belongs to the job's owner, and does nothing twice."""
-        query = update.callback_query
-        if query is None:
-            return
-        what, _, number = (query.data or "").partition(":")
-        job = await self.jobs.get(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
-        if job is None:
-            toast = texts.TOO_LATE
-        elif job.user_id != query.from_user.id:
-            toast = texts.NOT_YOURS
-        else:
-            toast = await self._press(what, job)
-            await _strip_buttons(query)
-        self.ring()
-        await _toast(query, toast)
-
-    async def _press(self, what: str, job: Job) -> str:
-        match what:
-            case "anyway" if await self.drafts.accept_photo(job.id, user_id=job.user_id):
-                return texts.BUTTON_USE_ANYWAY
-            case "risk" if await self.ledger.risk_again(job.id, user_id=job.user_id):
-                return texts.WILL_TRY_AGAIN
-            case "leave" if await self.ledger.leave(job.id, user_id=job.user_id):
-                return texts.LEFT
-            case "cancel" if await self.jobs.cancel(job.id, states=OPEN):
-                return texts.CANCELLED_PAID if job.state not in _FREE else texts.CANCELLED
-            case _:
-                return texts.TOO_LATE
 
 
 def half_of(message: Message) -> Half | None:
@@ -243,13 +228,3 @@ async def _answer(bot: Bot, message: Message, say: Say) -> None:
             reply_parameters=ReplyParameters(message.message_id, allow_sending_without_reply=True),
             reply_markup=keyboard(say),
         )
-
-
-async def _toast(query: CallbackQuery, text: str) -> None:
-    with suppress(BadRequest):  # too old to be answered
-        await query.answer(text)
-
-
-async def _strip_buttons(query: CallbackQuery) -> None:
-    with suppress(BadRequest):  # gone, or stripped before
-        await query.edit_message_reply_markup(None)

@@ -7,7 +7,7 @@ parsed is set aside.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,14 +18,11 @@ from telegram.ext import CallbackContext
 
 from bot.clock import Clock
 from bot.patience import DAY_MS, SECOND_MS, backoff_ms
-from bot.telegram import TelegramApplication
+from bot.telegram import ALLOWED_UPDATES, TelegramApplication
 from storage.updates import StoredUpdate, Updates
 
 log = structlog.get_logger()
 
-ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
-LEASE_MS = 60 * SECOND_MS
-KEPT_MS = 3 * DAY_MS  # Telegram repeats an unacknowledged update for 24 hours
 
 _ID_LIMIT = 1 << 63
 _POLL_SECONDS = 50  # the most that the Bot API server allows
@@ -134,9 +131,6 @@ class Dispatcher:
         self._updates = updates
         self._clock = clock
         application.add_error_handler(_note_trouble)
-
-    async def claim(self, most: int) -> Sequence[StoredUpdate]:
-        return await self._updates.claim(most, lease_ms=LEASE_MS)
 
     async def do(self, stored: StoredUpdate) -> None:
         """Handle an update; try again what fails, a few times, and then set it aside."""

@@ -24,11 +24,13 @@ import akool
 from bot import texts
 from bot.clock import Clock
 from bot.config import Settings
-from bot.delivery import Delivery, DeliveryFailed
+from bot.delivery import Delivery
 from bot.halves import Halves, Prepared
 from bot.media import BrokenVideo, Refusal, Studio
-from bot.patience import DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms, question_delay_ms
+from bot.outcomes import DeliveryFailed
+from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
+from bot.setbacks import Setbacks
 from bot.texts import Say
 from storage.drafts import Drafts, Half, incoming
 from storage.jobs import Job, Jobs, State
@@ -39,8 +41,6 @@ log = structlog.get_logger()
 
 _DRAFT_LIFE_MS = 7 * DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
-_RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
-_DELIVERY_LIFE_MS = DAY_MS
 _MOST_FETCHES_FROM_TELEGRAM = 8
 _MEDIA_URL_TTL_SECONDS = 24 * 3600
 
@@ -58,6 +58,7 @@ class Pipeline:
     results: Results
     studio: Studio
     delivery: Delivery
+    setbacks: Setbacks
     scratch: Path
     ring: Callable[[], None]
 
@@ -139,10 +140,11 @@ class Pipeline:
                 resolution=self.settings.akool_resolution,
             )
         except akool.AkoolError as error:
-            await self._not_accepted(job, error)
+            await self.setbacks.not_accepted(job, error, answer_expected_until=self._answer_expected_until(job))
         else:
             log.info("AKOOL has the job", job=job.id, akool_id=video.id)
             await self._note_arrival(token, video.id)
+            await self.setbacks.are_over()
 
     async def _note_arrival(self, token: str, akool_id: str) -> None:
         """Paid for, and known to nobody but this line: held on to until the database takes it."""
@@ -154,33 +156,6 @@ class Pipeline:
                 await self.clock.wait(asyncio.Event(), seconds=1)
             else:
                 return
-
-    async def _not_accepted(self, job: Job, error: akool.AkoolError) -> None:
-        if error.accepted is akool.Accepted.UNKNOWN:
-            log.warning("no answer to a create call", job=job.id, error=type(error).__name__)
-            await self.jobs.release(job, due_at=self._answer_expected_until(job))
-            return
-        now = self.clock.now()
-        again_ms = create_again_after_ms(error, attempts=job.attempts, waited_ms=now - (job.queued_at or now))
-        log.warning(
-            "AKOOL did not take the job", job=job.id, error=type(error).__name__, code=error.code, again_ms=again_ms
-        )
-        if again_ms is None:
-            reason = (
-                "media_refused"
-                if error.fault is akool.Fault.INPUT or isinstance(error, akool.CreateFailed)
-                else "akool_busy"
-            )
-            await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
-            return
-        await self.ledger.close(
-            job,
-            outcome="refused",
-            state=State.QUEUED,
-            due_at=now + again_ms,
-            claim=None,
-            attempts=job.attempts + 1,
-        )
 
     async def await_answer(self, job: Job) -> None:
         """A call was begun, perhaps made, and nobody knows more: the callback may still tell, then the owner."""
@@ -240,18 +215,10 @@ class Pipeline:
                 await self.results.fetch(job.result_url or "", video)
                 await self.studio.clip(video)
             except (ResultUnavailable, BrokenVideo) as trouble:
-                return await self._not_saved(job, trouble)
+                return await self.setbacks.not_saved(job, trouble)
             key = new_key("out", "mp4")
             await self.store.put(key, video)
         return await self.jobs.advance(job, State.DELIVERING, video_key=key)
-
-    async def _not_saved(self, job: Job, trouble: Exception) -> Job | None:
-        now = self.clock.now()
-        log.warning("the result can't be fetched", job=job.id, error=str(trouble), attempts=job.attempts)
-        if now - (job.rendered_at or now) > _RESULT_LIFE_MS:
-            return await self.jobs.advance(job, State.FAILED, reason="result_lost")
-        await self.jobs.retry(job, due_at=now + backoff_ms(job.attempts))
-        return None
 
     # --- deliver ---
 
@@ -265,23 +232,13 @@ class Pipeline:
                 else:
                     delivered = await self.delivery.turn_status_into_video(job, parcel)
         except DeliveryFailed as failed:
-            return await self._not_delivered(job, failed)
+            return await self.setbacks.not_delivered(job, failed)
         return await self.jobs.advance(
             job,
             State.DELIVERED,
             video_message_id=delivered.message_id,
             video_file_id=delivered.file_id,
         )
-
-    async def _not_delivered(self, job: Job, failed: DeliveryFailed) -> Job | None:
-        now = self.clock.now()
-        log.warning("a video was not delivered", job=job.id, error=str(failed), attempts=job.attempts)
-        ready_at = job.rendered_at or now
-        if failed.chat_gone or now - ready_at > _DELIVERY_LIFE_MS:
-            return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
-        wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
-        await self.jobs.retry(job, due_at=now + wait_ms, sending_at=job.sending_at if failed.may_be_sent else None)
-        return None
 
     # ---
 

@@ -12,8 +12,10 @@ from telegram.constants import ChatAction
 from bot import texts
 from bot.clock import Clock
 from bot.config import Settings
-from bot.delivery import Delivery, DeliveryFailed
+from bot.delivery import Delivery
+from bot.outcomes import DeliveryFailed
 from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
+from storage.breaker import Breaker
 from storage.jobs import TERMINAL, Job, Jobs, State
 from storage.statuses import Statuses
 
@@ -30,8 +32,18 @@ _WORKING = {
 
 
 class StatusKeeper:
-    def __init__(self, settings: Settings, statuses: Statuses, jobs: Jobs, delivery: Delivery, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        statuses: Statuses,
+        jobs: Jobs,
+        breaker: Breaker,
+        delivery: Delivery,
+    ) -> None:
         self._settings = settings
+        self._breaker = breaker
         self._statuses = statuses
         self._jobs = jobs
         self._delivery = delivery
@@ -48,6 +60,8 @@ class StatusKeeper:
                 await self._show(job)
         except DeliveryFailed as failed:
             log.info("a status message can't be shown", job=job.id, error=str(failed))
+            if failed.moved_to is not None:
+                await self._jobs.move_chat(job.chat_id, failed.moved_to)
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
             await self._keep(job, look_at=None if failed.chat_gone else self._clock.now() + wait_ms)
 
@@ -58,6 +72,7 @@ class StatusKeeper:
         say = texts.status(
             job,
             place=await self._jobs.place_in_queue(job) if job.state is State.QUEUED else None,
+            paused=job.state is State.QUEUED and await self._breaker.pause() is not None,
             expected_ms=await self._expected(now) if job.state is State.RENDERING else None,
             now=now,
         )
@@ -71,7 +86,8 @@ class StatusKeeper:
             return
         message_id = job.status_message_id
         if message_id is None or not await self._delivery.edit(job, message_id, say):
-            message_id = await self._delivery.say(job, say, reply_to=job.voice_message_id or job.photo_message_id)
+            reply_to = job.voice_message_id or job.photo_message_id
+            message_id = await self._delivery.say(job, say, reply_to=reply_to, is_status=True)
         await self._statuses.keep(
             job, look_at=now + LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
         )

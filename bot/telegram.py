@@ -1,17 +1,26 @@
 """The Bot API through python-telegram-bot: building the application, and fetching a person's file."""
 
+import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from telegram import Bot
-from telegram.error import BadRequest, NetworkError
-from telegram.ext import Application, ApplicationBuilder
+from telegram.error import BadRequest, InvalidToken, NetworkError, TelegramError
+from telegram.ext import Application, ApplicationBuilder, BaseRateLimiter
 from telegram.request import HTTPXRequest
 
+from bot.clock import Clock
 from bot.media import MediaRefused, Refusal
+from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
+
+log = structlog.get_logger()
 
 TelegramApplication = Application[Any, Any, Any, Any, Any, Any]
+
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 
 # https://core.telegram.org/bots/api#getfile: "bots can download files of up to 20MB in size"
 MOST_BYTES_DOWN = 20 << 20
@@ -21,7 +30,7 @@ MOST_BYTES_UP = 50 * 1000 * 1000
 _CHUNK_BYTES = 1 << 16
 
 
-def build_application(token: str, api_url: str) -> TelegramApplication:
+def build_application(token: str, api_url: str, limiter: BaseRateLimiter[Any]) -> TelegramApplication:
     """An application without an updater: we fetch and store updates ourselves before they are acknowledged."""
     request = HTTPXRequest(
         connection_pool_size=64,
@@ -37,10 +46,50 @@ def build_application(token: str, api_url: str) -> TelegramApplication:
         .base_url(f"{api_url}/bot")
         .base_file_url(f"{api_url}/file/bot")
         .request(request)
+        .rate_limiter(limiter)
         .updater(None)
         .job_queue(None)
         .build()
     )
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where Telegram is to post updates, and the secret that it sends along."""
+
+    url: str
+    secret: str
+
+
+class TokenRefused(Exception):
+    """Telegram does not know the bot's token."""
+
+
+async def log_in(application: TelegramApplication, clock: Clock, webhook: Webhook | None) -> None:
+    """Learn who we are, and choose how updates come; waits as long as Telegram can't be reached.
+
+    Raises `TokenRefused`.
+    """
+    attempts = 0
+    while True:
+        try:
+            await application.initialize()
+            await _choose_updates(application, webhook)
+        except InvalidToken:
+            raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
+        except TelegramError as error:
+            log.warning("Telegram can't be reached; trying again", error=type(error).__name__)
+            await clock.wait(asyncio.Event(), seconds=backoff_ms(attempts, most_ms=MINUTE_MS) / SECOND_MS)
+            attempts += 1
+        else:
+            return
+
+
+async def _choose_updates(application: TelegramApplication, webhook: Webhook | None) -> None:
+    if webhook is None:
+        await application.bot.delete_webhook(drop_pending_updates=False)
+    else:
+        await application.bot.set_webhook(webhook.url, secret_token=webhook.secret, allowed_updates=ALLOWED_UPDATES)
 
 
 class Files:

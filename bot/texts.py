@@ -35,6 +35,7 @@ LINK = "Your video is too large for Telegram. You can fetch it here until {until
 BUTTON_USE_ANYWAY = "Use it anyway"
 BUTTON_RISK = "Try again (may cost twice)"
 BUTTON_LEAVE = "Leave it"
+BUTTON_AGAIN = "Try again"
 BUTTON_CANCEL_ANYWAY = "Yes, cancel"
 
 _SEND_OTHER_PHOTO = "Please send another photo."
@@ -61,6 +62,7 @@ FAILURES: Mapping[str, str] = {
     "daily_limit": "You've had all your {daily_limit} videos for today. Please try again tomorrow. Nothing was spent.",
     "media_refused": "The video service can't use this photo or this voice note. Nothing was spent. "
     "Please try another photo, or another recording.",
+    "akool_refused": "The video service refused this job, and I don't know why. Nothing was spent.",
     "akool_busy": "The video service is not taking jobs at the moment. Nothing was spent. Please try again later.",
     SUBMIT_UNKNOWN: "I never heard whether the video service took your job, so I've left it. "
     "It may have cost one video.",
@@ -79,6 +81,8 @@ STATUS_ONLY_VOICE = "Got your voice note. Now send me a photo."
 STATUS_RECEIVING = "Looking at it …"
 STATUS_NO_FACE = "I see no face in this photo. Send me another one, or use it anyway."
 STATUS_QUEUED = "Got both. You're number {place} in line."
+STATUS_BUSY = "Got both. The video service is busy, so I keep trying."
+STATUS_PAUSED = "Got both. The video service needs my operator's attention first. I'll go on by myself after that."
 STATUS_SUBMITTING = "Got both. Your video is about to be made."
 STATUS_RENDERING = "Your video is being made. {estimate}"
 STATUS_UNSURE = (
@@ -121,13 +125,15 @@ def estimate(expected_ms: int | None, elapsed_ms: int) -> str:
     return f"About {duration(max(120, left_seconds + 30))} left."
 
 
-def status(job: Job, *, place: int | None = None, expected_ms: int | None = None, now: int = 0) -> Say:
+def status(
+    job: Job, *, place: int | None = None, paused: bool = False, expected_ms: int | None = None, now: int = 0
+) -> Say:
     """Where an unfinished job stands."""
     match job.state:
         case State.COLLECTING:
             return _collecting(job)
         case State.QUEUED:
-            return Say(STATUS_QUEUED.format(place=place))
+            return _queued(job, place, paused=paused)
         case State.SUBMITTING if job.reason == SUBMIT_UNKNOWN:
             return Say(
                 STATUS_UNSURE,
@@ -140,6 +146,12 @@ def status(job: Job, *, place: int | None = None, expected_ms: int | None = None
             return Say(STATUS_RENDERING.format(estimate=estimate(expected_ms, elapsed_ms)))
         case _:
             return Say(STATUS_SENDING)
+
+
+def _queued(job: Job, place: int | None, *, paused: bool) -> Say:
+    if paused:
+        return Say(STATUS_PAUSED)
+    return Say(STATUS_BUSY if job.attempts else STATUS_QUEUED.format(place=place))
 
 
 def _collecting(job: Job) -> Say:
@@ -156,12 +168,32 @@ def failure(job: Job, *, daily_limit: int, max_voice_seconds: float) -> Say:
     """Why a job ended without a video, and whether it cost anything."""
     reason = job.reason or ""
     text = FAILURES.get(reason) or REFUSALS.get(reason) or FAILURES["akool_busy"]
-    return Say(text.format(daily_limit=daily_limit, max_voice=duration(max_voice_seconds)))
+    buttons = (Button(BUTTON_AGAIN, f"again:{job.id}"),) if job.photo_key and job.voice_key else ()
+    return Say(text.format(daily_limit=daily_limit, max_voice=duration(max_voice_seconds)), buttons)
 
 
 def refusal(reason: str, *, max_voice_seconds: float) -> str:
     """Why a file can't be used, and what to send instead."""
     return REFUSALS.get(reason, UNKNOWN_FILE).format(max_voice=duration(max_voice_seconds))
+
+
+_ACCOUNT_TROUBLES = {
+    "OutOfCredit": "the AKOOL account has no credit left, or a payment is overdue. Top it up at akool.com",
+    "InvalidToken": "AKOOL does not accept the API key. Check AKOOL_API_KEY (or the client id and secret)",
+}
+
+
+def account_alarm(trouble: str) -> str:
+    what = _ACCOUNT_TROUBLES.get(trouble, "AKOOL refuses the account. Look at its state and plan at akool.com")
+    return f"No videos are being made: {what}. Jobs wait meanwhile, and go on by themselves when it is mended."
+
+
+def delivery_alarm(job: Job) -> str:
+    return f"Telegram did not take the video of job {job.id} for a day. It is kept: `python -m bot jobs` tells more."
+
+
+def alarm_over(text: str) -> str:
+    return f"This is over: {text}"
 
 
 def stranger(user_id: int) -> str:

@@ -14,7 +14,7 @@ from storage.ledger import Ledger
 
 log = structlog.get_logger()
 
-_LEASE_MS = 60 * SECOND_MS
+LEASE_MS = 60 * SECOND_MS
 
 Work = tuple[Job, str | None]
 """A claimed job, and the token of the create call that its holder may make."""
@@ -38,16 +38,19 @@ class Tracker:
         self._at_akool = at_akool
         self._changed = changed
 
-    async def claim(self, most: int) -> Sequence[Work]:
-        due: list[Work] = [(job, None) for job in await self._jobs.claim(most, lease_ms=_LEASE_MS)]
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[Work]:
+        due: list[Work] = [(job, None) for job in await self._jobs.claim(most, lease_ms=lease_ms)]
         if len(due) == most:
             return due
         try:
-            admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=_LEASE_MS, most=most - len(due))
+            admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=lease_ms, most=most - len(due))
         except SQLAlchemyError:
             log.exception("the queue can't be admitted from")  # but what is claimed already must be done
             return due
         return [*due, *admitted]
+
+    async def next_due(self) -> int | None:
+        return await self._jobs.next_due()
 
     async def do(self, work: Work) -> None:
         """Run a job's steps for as long as they lead on; leave it due later where one fails."""
@@ -91,5 +94,5 @@ class Tracker:
     async def _keep_lease(self, job: Job) -> None:
         bell = asyncio.Event()
         while True:
-            await self._clock.wait(bell, seconds=_LEASE_MS / SECOND_MS / 3)
-            await self._jobs.extend(job, lease_ms=_LEASE_MS)
+            await self._clock.wait(bell, seconds=LEASE_MS / SECOND_MS / 3)
+            await self._jobs.extend(job, lease_ms=LEASE_MS)

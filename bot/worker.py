@@ -2,47 +2,59 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from bot.clock import Clock
 
 Item = TypeVar("Item")
+Found_co = TypeVar("Found_co", covariant=True)
 log = structlog.get_logger()
 
 _AFTER_TROUBLE_SECONDS = 1.0
 _SHORTEST_PAUSE_SECONDS = 0.01
 
 
+class Queue(Protocol[Found_co]):
+    """Where work is found: rows with a due time."""
+
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[Found_co]:
+        """Take up to so many due items; nobody else gets them before the lease is over."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When to look again (ms since the epoch); None: not foreseeable."""
+        ...
+
+
 class Worker(Generic[Item]):
     """Claims due items, up to `at_once` of them, and does each in a task of its own.
 
-    `claim(most)` takes them from the database, `next_due()` tells when to look again (ms, None: not foreseeable),
-    `do(item)` does one and leaves its outcome in the database; an exception that it lets through is only logged.
-    What becomes due without `bell` being rung is seen after `idle_seconds` at the latest.
+    `do(item)` leaves its outcome in the database; an exception that it lets through is only logged. What becomes due
+    without `bell` being rung is seen after `idle_seconds` at the latest.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        claim: Callable[[int], Awaitable[Sequence[Item]]],
-        next_due: Callable[[], Awaitable[int | None]],
+        queue: Queue[Item],
         do: Callable[[Item], Awaitable[None]],
         bell: asyncio.Event,
         clock: Clock,
         at_once: int,
         idle_seconds: float,
+        lease_ms: int,
     ) -> None:
         self.name = name
         self.beat_at = clock.now()
-        self._claim = claim
-        self._next_due = next_due
+        self._queue = queue
         self._do = do
         self._clock = clock
         self._at_once = at_once
         self._idle_seconds = idle_seconds
+        self._lease_ms = lease_ms
         self._bell = bell
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
@@ -74,7 +86,7 @@ class Worker(Generic[Item]):
         free = self._at_once - len(self._running)
         if free <= 0 or self._stopping:
             return
-        for item in await self._claim(free):
+        for item in await self._queue.claim(free, lease_ms=self._lease_ms):
             task = asyncio.create_task(self._do_one(item), name=self.name)
             self._running.add(task)
             task.add_done_callback(self._done)
@@ -92,7 +104,7 @@ class Worker(Generic[Item]):
     async def _pause(self) -> float:
         if len(self._running) >= self._at_once:
             return self._idle_seconds
-        due_at = await self._next_due()
+        due_at = await self._queue.next_due()
         if due_at is None:
             return self._idle_seconds
         until_due = (due_at - self._clock.now()) / 1000

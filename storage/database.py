@@ -84,7 +84,7 @@ def async_url(url: str) -> URL:
             raise DatabaseError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {other}://")
 
 
-def among(column: ColumnElement[int], chosen: Select[tuple[int]]) -> ColumnElement[bool]:
+def among(column: ColumnElement[Any], chosen: Select[Any]) -> ColumnElement[bool]:
     """That `column` is in `chosen`, which is run once.
 
     PostgreSQL may run a subquery within IN several times, and with LIMIT and FOR UPDATE each time take other rows.

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
@@ -20,6 +20,11 @@ from storage.schema import jobs
 from storage.updates import mark_handled
 
 DAY_MS = 24 * 3600 * 1000
+_KEPT_FOR_ANOTHER_TRY = (
+    *("chat_id", "thread_id", "user_id"),
+    *("photo_message_id", "photo_key", "photo_accepted"),
+    *("voice_message_id", "voice_key", "voice_ms"),
+)
 _SILENCE_MS = 2000  # most halves are prepared by then, and there is something to say
 
 
@@ -69,20 +74,8 @@ class Drafts:
                 return False
             draft = await self._draft_for(connection, halves, chat_id, thread_id, user_id)
             if draft is None:
-                await connection.execute(
-                    insert(jobs).values(
-                        chat_id=chat_id,
-                        thread_id=thread_id,
-                        user_id=user_id,
-                        state=State.COLLECTING,
-                        incoming=_dump(halves),
-                        due_at=now,
-                        status_at=now + _SILENCE_MS,
-                        created_at=now,
-                        updated_at=now,
-                        timeline=f"{State.COLLECTING} {now}\n",
-                    )
-                )
+                whose = {"chat_id": chat_id, "thread_id": thread_id, "user_id": user_id}
+                await connection.execute(insert(jobs).values(**_new(now), **whose, incoming=_dump(halves)))
             else:
                 noted = [half for half in incoming(draft) if half not in halves]
                 await change(connection, jobs.c.id == draft.id, {**rung(now), "incoming": _dump([*noted, *halves])})
@@ -117,6 +110,27 @@ class Drafts:
         async with self._database.begin() as connection:
             values = {**rung(now), "photo_accepted": 1, "status_at": now}
             return await change(connection, where, values) is not None
+
+    async def again(self, job_id: int, *, user_id: int) -> bool:
+        """Begin anew with the halves of a failed job; False where that was done already, or they are gone."""
+        now = self._database.now()
+        newer = jobs.alias()
+        is_repeated = exists().where(
+            newer.c.id > jobs.c.id, newer.c.photo_key == jobs.c.photo_key, newer.c.voice_key == jobs.c.voice_key
+        )
+        failed = (
+            select(*COLUMNS)
+            .where(jobs.c.id == job_id, jobs.c.user_id == user_id, jobs.c.state == State.FAILED, ~is_repeated)
+            .where(jobs.c.photo_key.isnot(None), jobs.c.voice_key.isnot(None))
+            .with_for_update()
+        )
+        async with self._database.begin() as connection:
+            row = (await connection.execute(failed)).one_or_none()
+            if row is None:
+                return False
+            kept = {name: getattr(row, name) for name in _KEPT_FOR_ANOTHER_TRY}
+            await connection.execute(insert(jobs).values(**_new(now), **kept))
+        return True
 
     async def enqueue(self, job: Job, *, daily_limit: int) -> Job:
         """Put a draft whose halves are both stored into the queue, or fail it for today's limit.
@@ -167,6 +181,17 @@ class Drafts:
             photo = next(half for half in halves if half.kind is Kind.PHOTO)
             open_drafts = [draft for draft in open_drafts if _has_message(draft, photo.message_id)]
         return open_drafts[0] if open_drafts else None
+
+
+def _new(now: int) -> dict[str, Any]:
+    return {
+        "state": State.COLLECTING,
+        "due_at": now,
+        "status_at": now + _SILENCE_MS,
+        "created_at": now,
+        "updated_at": now,
+        "timeline": f"{State.COLLECTING} {now}\n",
+    }
 
 
 def _has_message(draft: Job, message_id: int) -> bool:

@@ -39,6 +39,7 @@ class State(StrEnum):
 
 
 TERMINAL = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
+FREE = frozenset({State.COLLECTING, State.QUEUED})  # nothing is spent before these are left
 AT_AKOOL = frozenset({State.SUBMITTING, State.RENDERING})
 OPEN = frozenset(State) - TERMINAL
 
@@ -50,6 +51,10 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.SAVING: frozenset({State.DELIVERING, State.FAILED, State.CANCELLED}),
     State.DELIVERING: frozenset({State.DELIVERED, State.FAILED, State.CANCELLED}),
 }
+
+
+CHAT_GONE = "chat_gone"
+"""The reason of a job in `delivering` whose chat will have nothing of us for now."""
 
 
 class Overtaken(Exception):
@@ -284,6 +289,26 @@ class Jobs:
         where = (jobs.c.id == job_id) & jobs.c.state.in_(states)
         async with self._database.begin() as connection:
             return await change(connection, where, entered(State.CANCELLED, self._database.now()) | {"reason": reason})
+
+    async def wake_chat(self, chat_id: int) -> None:
+        """The chat has spoken to us again: bring it the videos that it had refused."""
+        now = self._database.now()
+        waiting = (jobs.c.chat_id == chat_id) & (jobs.c.state == State.DELIVERING) & (jobs.c.reason == CHAT_GONE)
+        async with self._database.begin() as connection:
+            await connection.execute(update(jobs).where(waiting).values(**rung(now), reason=None))
+
+    async def move_chat(self, old_id: int, new_id: int) -> None:
+        """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there."""
+        now = self._database.now()
+        ours = jobs.c.chat_id == old_id
+        async with self._database.begin() as connection:
+            forgotten = {"status_message_id": None, "status_shown": None, "status_at": now}
+            await connection.execute(
+                update(jobs)
+                .where(ours, jobs.c.state.not_in((State.COLLECTING, *TERMINAL)))
+                .values(photo_message_id=None, voice_message_id=None, **forgotten)
+            )
+            await connection.execute(update(jobs).where(ours).values(chat_id=new_id))
 
 
 def held(job: Job) -> ColumnElement[bool]:

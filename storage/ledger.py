@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, and_, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.breaker import places_left
 from storage.database import Database
 from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
 from storage.schema import calls, jobs
@@ -50,6 +51,8 @@ class Ledger:
     async def admit(self, *, at_akool: int, lease_ms: int, most: int) -> Sequence[tuple[Job, str]]:
         """Let queued jobs into the free places at AKOOL (`at_akool` in all), and write their calls down.
 
+        While the breaker is open, that is one job at a time, and seldom.
+
         Turns are fair between users: whoever has the fewest jobs there comes first, then who waits longest.
         Returned are jobs in `submitting`, held by the caller, each with its call's token. Only who got the token
         here may make the call, and only once.
@@ -60,9 +63,9 @@ class Ledger:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADMISSION_LOCK})
             busy = select(func.count()).where(_takes_a_place(jobs))
             free = at_akool - (await connection.execute(busy)).scalar_one()
-            if free <= 0:
-                return []
-            turns = await connection.execute(_fair_turns(now).limit(min(free, most)))
+            turns = (await connection.execute(_fair_turns(now).limit(max(0, min(free, most))))).all()
+            if turns:
+                turns = turns[: await places_left(connection, len(turns), now)]
             intended = [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
         return [admitted for admitted in intended if admitted is not None]
 

@@ -80,6 +80,9 @@ Index(
     postgresql_where=jobs.c.status_at.isnot(None),
 )
 Index("jobs_of_user", jobs.c.user_id, jobs.c.queued_at)
+Index("jobs_of_chat", jobs.c.chat_id)
+for _key in (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key):
+    Index(f"jobs_{_key.name}", _key, sqlite_where=_key.isnot(None), postgresql_where=_key.isnot(None))
 
 calls = Table(
     "calls",
@@ -121,6 +124,29 @@ Index(
     updates.c.update_id,
     sqlite_where=updates.c.due_at.isnot(None),
     postgresql_where=updates.c.due_at.isnot(None),
+)
+
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", _integer(), nullable=False),
+    Column("try_at", _integer(), nullable=False),
+    _count("tries"),
+    sqlite_strict=True,
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("raised_at", _integer(), nullable=False),
+    _time("told_at"),
+    _time("over_at"),
+    _time("due_at"),
+    sqlite_strict=True,
 )
 
 notices = Table(

@@ -15,10 +15,11 @@ LAYERS = (
     {"cli"},
     {"app"},
     {"resources", "metrics"},
-    {"handlers", "tracker", "status", "web", "intake"},
+    {"handlers", "buttons", "tracker", "status", "web", "intake", "operator", "sweeper"},
     {"pipeline"},
+    {"setbacks"},
     {"delivery", "halves", "results"},
-    {"telegram"},
+    {"telegram", "outcomes", "limiter"},
     {"media", "texts", "patience", "worker", "server", "logs"},
     {"config", "clock"},
 )

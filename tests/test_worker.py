@@ -26,7 +26,7 @@ class Queue:
         self.broken = False
         self.gate.set()
 
-    async def claim(self, most: int) -> Sequence[str]:
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[str]:
         if self.broken:
             self.broken = False
             raise OSError("no database")
@@ -61,13 +61,13 @@ class Queue:
 async def working(queue: Queue, *, at_once: int = 4) -> AsyncIterator[Worker[str]]:
     worker = Worker(
         "test",
-        claim=queue.claim,
-        next_due=queue.next_due,
+        queue=queue,
         do=queue.do,
         bell=queue.bell,
         clock=queue.clock,
         at_once=at_once,
         idle_seconds=15,
+        lease_ms=1000,
     )
     task = asyncio.create_task(worker.run())
     try:

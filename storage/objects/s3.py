@@ -6,7 +6,7 @@ boto3 costs 26 MB and a fifth of a second to import, so that happens in a thread
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, TypeVar
@@ -67,7 +67,10 @@ class S3Store:
 
     async def start(self) -> None:
         """Import boto3 and make the clients, so that `url` need not. Talks to nobody but a provider of credentials."""
-        await self._run(self._make_clients)
+        try:
+            await self._run(self._make_clients)
+        except ValueError:  # botocore's, and its text holds the URL
+            raise StoreUnavailable("the endpoint is not a URL") from None
 
     async def put(self, key: str, source: Path) -> None:
         await self._run(self._put, checked(key), source)
@@ -79,8 +82,10 @@ class S3Store:
             yield Path(file.name)
 
     async def delete(self, key: str) -> None:
-        # One by one: DeleteObjects always sends checksums, and not every server knows it.
-        await self._run(lambda: self._client.delete_object(**self._address(checked(key))))
+        address = self._address(checked(key))
+        with suppress(ObjectMissing):  # some servers mind, AWS does not
+            # One by one: DeleteObjects always sends checksums, and not every server knows it.
+            await self._run(lambda: self._client.delete_object(**address))
 
     def url(self, key: str, *, ttl_seconds: int) -> str:
         if self._url_for is not None:
@@ -150,11 +155,7 @@ class S3Store:
             self._client.put_object(**self._address(key), Body=file, ContentType=content_type(key))
 
     def _get(self, key: str, file: IO[bytes]) -> None:
-        try:
-            answer = self._client.get_object(**self._address(key))
-        except self._client.exceptions.NoSuchKey:
-            raise ObjectMissing from None
-        with closing(answer["Body"]) as body:
+        with closing(self._client.get_object(**self._address(key))["Body"]) as body:
             for chunk in body.iter_chunks(_CHUNK_BYTES):
                 file.write(chunk)
         file.flush()
@@ -165,7 +166,7 @@ class S3Store:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Raise botocore's errors and the system's as `StoreUnavailable`, without the URLs that their texts hold."""
+    """Raise botocore's errors and the system's as our own, without the URLs that their texts hold."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - botocore lets some of these through while reading
 
@@ -173,6 +174,8 @@ def _plain_errors() -> Iterator[None]:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "?"))
+        if code == "NoSuchKey":
+            raise ObjectMissing from None
         raise StoreUnavailable(_PLAINLY.get(code, f"the bucket answers {code}")) from None
     except (BotoCoreError, HTTPError) as error:
         raise StoreUnavailable(f"the bucket can't be used: {type(error).__name__}") from None

@@ -12,6 +12,27 @@ down_revision = None
 def upgrade() -> None:
 
     op.create_table(
+        "alarms",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("raised_at", INTEGER, nullable=False),
+        sa.Column("told_at", INTEGER, nullable=True),
+        sa.Column("over_at", INTEGER, nullable=True),
+        sa.Column("due_at", INTEGER, nullable=True),
+        sa.PrimaryKeyConstraint("key"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "breaker",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("since", INTEGER, nullable=False),
+        sa.Column("try_at", INTEGER, nullable=False),
+        sa.Column("tries", INTEGER, server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "calls",
         sa.Column("token", sa.Text(), nullable=False),
         sa.Column("job_id", INTEGER, nullable=False),
@@ -80,13 +101,35 @@ def upgrade() -> None:
             sqlite_where=sa.text("due_at IS NOT NULL"),
             postgresql_where=sa.text("due_at IS NOT NULL"),
         )
+        batch_op.create_index("jobs_of_chat", ["chat_id"], unique=False)
         batch_op.create_index("jobs_of_user", ["user_id", "queued_at"], unique=False)
+        batch_op.create_index(
+            "jobs_photo_key",
+            ["photo_key"],
+            unique=False,
+            sqlite_where=sa.text("photo_key IS NOT NULL"),
+            postgresql_where=sa.text("photo_key IS NOT NULL"),
+        )
         batch_op.create_index(
             "jobs_status_due",
             ["status_at"],
             unique=False,
             sqlite_where=sa.text("status_at IS NOT NULL"),
             postgresql_where=sa.text("status_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "jobs_video_key",
+            ["video_key"],
+            unique=False,
+            sqlite_where=sa.text("video_key IS NOT NULL"),
+            postgresql_where=sa.text("video_key IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "jobs_voice_key",
+            ["voice_key"],
+            unique=False,
+            sqlite_where=sa.text("voice_key IS NOT NULL"),
+            postgresql_where=sa.text("voice_key IS NOT NULL"),
         )
 
     op.create_table(

@@ -1,0 +1,123 @@
+"""Telegram's rates, kept per chat, so that one flooded chat never holds up another.
+
+"about 1 message per second" in a chat, "20 messages per minute" in a group, "about 30 messages per second" overall
+(https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this); edits count like messages.
+
+python-telegram-bot's own limiter has no limit per private chat, counts every method, and stops all chats at a 429.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from telegram._utils.types import JSONDict
+from telegram.error import RetryAfter
+from telegram.ext import BaseRateLimiter
+
+from bot.clock import Clock
+from bot.patience import MINUTE_MS, SECOND_MS
+
+STATUS = "status"
+"""The `rate_limit_args` of what may be left out: it never waits, and leaves the last place to what matters."""
+
+_OVERALL_PER_SECOND = 25
+_COUNTED = ("send", "edit", "forward", "copy")
+_FREE = ("sendChatAction",)
+_LONGEST_WAIT_SECONDS = 30
+_FORGET_AFTER_MS = 2 * MINUTE_MS
+
+
+@dataclass
+class _Bucket:
+    """Tokens that flow back with time; one is taken for each message."""
+
+    size: float
+    per_second: float
+    tokens: float
+    at_ms: int
+
+    def left(self, now: int) -> float:
+        self.tokens = min(self.size, self.tokens + (now - self.at_ms) / SECOND_MS * self.per_second)
+        self.at_ms = now
+        return self.tokens
+
+    def wait_seconds(self, now: int, *, keep: int) -> float:
+        """How long until one can be taken with `keep` left over."""
+        return max(0.0, (1 + keep - self.left(now)) / self.per_second)
+
+
+class Limiter(BaseRateLimiter[str]):
+    """What it remembers may be forgotten: Telegram's own 429 is the truth, and is obeyed for its chat."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._overall = _bucket(_OVERALL_PER_SECOND, _OVERALL_PER_SECOND, clock.now())
+        self._chats: dict[object, _Bucket] = {}
+        self._blocked_until: dict[object, int] = {}
+
+    async def initialize(self) -> None:
+        """Nothing is needed."""
+
+    async def shutdown(self) -> None:
+        """Nothing is held."""
+
+    async def process_request(  # noqa: PLR0917 - python-telegram-bot's signature
+        self,
+        callback: Callable[..., Coroutine[Any, Any, bool | JSONDict | list[JSONDict]]],
+        args: Any,
+        kwargs: dict[str, Any],
+        endpoint: str,
+        data: dict[str, Any],
+        rate_limit_args: str | None,
+    ) -> bool | JSONDict | list[JSONDict]:
+        """Make the call when it is its turn; raise `RetryAfter` at once where that is too far away."""
+        chat = data.get("chat_id")
+        if chat is not None and endpoint.startswith(_COUNTED) and endpoint not in _FREE:
+            await self._turn(chat, may_wait=rate_limit_args != STATUS)
+        try:
+            return await callback(*args, **kwargs)
+        except RetryAfter as error:
+            if chat is not None:
+                self._blocked_until[chat] = self._clock.now() + int(_seconds(error) * SECOND_MS)
+            raise
+
+    async def _turn(self, chat: object, *, may_wait: bool) -> None:
+        while True:
+            now = self._clock.now()
+            blocked_seconds = (self._blocked_until.get(chat, 0) - now) / SECOND_MS
+            if blocked_seconds > 0:
+                raise RetryAfter(_rounded_up(blocked_seconds))
+            buckets = (self._overall, self._bucket_of(chat, now))
+            wait_seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)
+            if wait_seconds <= 0:
+                for bucket in buckets:
+                    bucket.tokens -= 1
+                return
+            if not may_wait or wait_seconds > _LONGEST_WAIT_SECONDS:
+                raise RetryAfter(_rounded_up(wait_seconds))
+            await self._clock.wait(asyncio.Event(), seconds=wait_seconds)
+
+    def _bucket_of(self, chat: object, now: int) -> _Bucket:
+        if chat not in self._chats:
+            self._forget_quiet_chats(now)
+            is_group = isinstance(chat, int) and chat < 0
+            self._chats[chat] = _bucket(20, 20 / 60, now) if is_group else _bucket(4, 1, now)
+        return self._chats[chat]
+
+    def _forget_quiet_chats(self, now: int) -> None:
+        self._chats = {chat: bucket for chat, bucket in self._chats.items() if now - bucket.at_ms < _FORGET_AFTER_MS}
+        self._blocked_until = {chat: until for chat, until in self._blocked_until.items() if until > now}
+
+
+def _bucket(size: float, per_second: float, now: int) -> _Bucket:
+    return _Bucket(size, per_second, tokens=size, at_ms=now)
+
+
+def _seconds(error: RetryAfter) -> float:
+    wait = error.retry_after
+    return wait if isinstance(wait, int) else wait.total_seconds()
+
+
+def _rounded_up(seconds: float) -> int:
+    return int(seconds) + 1

@@ -1,0 +1,107 @@
+"""What a setback means for a job: try again, and when; wait for something; or end it with a clear word."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied
+from bot import texts
+from bot.clock import Clock
+from bot.outcomes import DeliveryFailed
+from bot.patience import DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
+from storage.alarms import Alarms
+from storage.breaker import Breaker
+from storage.jobs import CHAT_GONE, Job, Jobs, State
+from storage.ledger import Ledger
+
+log = structlog.get_logger()
+
+ACCOUNT_ALARM = "akool account"
+
+_RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
+_DELIVERY_LIFE_MS = DAY_MS
+_CHAT_MAY_RETURN_MS = 30 * DAY_MS
+_FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
+
+
+@dataclass(frozen=True)
+class Setbacks:
+    clock: Clock
+    jobs: Jobs
+    ledger: Ledger
+    breaker: Breaker
+    alarms: Alarms
+
+    async def not_accepted(self, job: Job, error: AkoolError, *, answer_expected_until: int) -> None:
+        """A create call failed. Repeated is only one that was surely not accepted."""
+        log.warning("AKOOL did not take the job", job=job.id, error=type(error).__name__, code=error.code)
+        if error.accepted is Accepted.UNKNOWN:
+            await self.jobs.release(job, due_at=answer_expected_until)
+        elif isinstance(error, OutOfCredit | InvalidToken | PermissionDenied):
+            await self._pause(job, error)
+        else:
+            await self._again_or_end(job, error)
+
+    async def are_over(self) -> None:
+        """AKOOL has taken a job: if all had to wait, they go on."""
+        if await self.breaker.reset():
+            log.info("AKOOL takes jobs again")
+            await self.alarms.over(ACCOUNT_ALARM)
+
+    async def _pause(self, job: Job, error: AkoolError) -> None:
+        """The account itself is refused, and so would be every job: all wait, and the operator hears of it."""
+        await self.breaker.trip(type(error).__name__)
+        await self.alarms.raise_(ACCOUNT_ALARM, texts.account_alarm(type(error).__name__))
+        await self.ledger.close(
+            job, outcome="refused", state=State.QUEUED, due_at=self.clock.now(), claim=None, attempts=job.attempts
+        )
+
+    async def _again_or_end(self, job: Job, error: AkoolError) -> None:
+        now = self.clock.now()
+        again_ms = create_again_after_ms(error, attempts=job.attempts, waited_ms=now - (job.queued_at or now))
+        if again_ms is None:
+            is_about_media = error.fault is Fault.INPUT or isinstance(error, CreateFailed)
+            reason = "media_refused" if is_about_media else "akool_refused" if not error.retryable else "akool_busy"
+            await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
+        else:
+            attempts = job.attempts + 1
+            await self.ledger.close(
+                job, outcome="refused", state=State.QUEUED, due_at=now + again_ms, claim=None, attempts=attempts
+            )
+
+    async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
+        """The result could not be fetched whole: again, for as long as AKOOL keeps it."""
+        now = self.clock.now()
+        log.warning("the result can't be fetched", job=job.id, error=str(trouble), attempts=job.attempts)
+        if now - (job.rendered_at or now) > _RESULT_LIFE_MS and job.attempts >= _FEWEST_TRIES:
+            return await self.jobs.advance(job, State.FAILED, reason="result_lost")
+        await self.jobs.retry(job, due_at=now + backoff_ms(job.attempts))
+        return None
+
+    async def not_delivered(self, job: Job, failed: DeliveryFailed) -> Job | None:
+        """The video did not get into the chat, as far as we know."""
+        now = self.clock.now()
+        log.warning("a video was not delivered", job=job.id, error=str(failed), attempts=job.attempts)
+        if failed.moved_to is not None:
+            await self.jobs.move_chat(job.chat_id, failed.moved_to)
+            await self.jobs.release(job, due_at=now, sending_at=None)
+        elif failed.thread_gone and job.thread_id:
+            await self.jobs.release(job, due_at=now, sending_at=None, thread_id=0)
+        elif failed.chat_gone:
+            return await self._await_chat(job, now)
+        elif now - (job.rendered_at or now) > _DELIVERY_LIFE_MS and job.attempts >= _FEWEST_TRIES:
+            await self.alarms.raise_(f"delivery {job.id}", texts.delivery_alarm(job))
+            return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
+        else:
+            wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
+            sending_at = job.sending_at if failed.may_be_sent else None
+            await self.jobs.retry(job, due_at=now + wait_ms, sending_at=sending_at)
+        return None
+
+    async def _await_chat(self, job: Job, now: int) -> Job | None:
+        """We were blocked or removed: the video is kept, and nothing is sent until the chat speaks to us again."""
+        gives_up_at = (job.rendered_at or now) + _CHAT_MAY_RETURN_MS
+        if now >= gives_up_at:
+            return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
+        await self.jobs.release(job, due_at=gives_up_at, sending_at=None, reason=CHAT_GONE)
+        return None

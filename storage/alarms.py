@@ -1,0 +1,71 @@
+"""What the operator must hear: one message per trouble, and one when it is over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from storage.database import Database, among
+from storage.schema import alarms
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A trouble: `told_at` once the operator knows of it, `over_at` once it is over (ms since the epoch)."""
+
+    key: str
+    text: str
+    raised_at: int
+    told_at: int | None
+    over_at: int | None
+    due_at: int | None
+
+
+_COLUMNS = tuple(alarms.c[name] for name in Alarm.__slots__)
+
+
+class Alarms:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def raise_(self, key: str, text: str) -> None:
+        """Note a trouble, unless it is noted already; if it was just over, it goes on."""
+        now = self._database.now()
+        insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        async with self._database.begin() as connection:
+            await connection.execute(
+                insert(alarms)
+                .values(key=key, text=text, raised_at=now, due_at=now)
+                .on_conflict_do_update(index_elements=[alarms.c.key], set_={"over_at": None})
+            )
+
+    async def over(self, key: str) -> None:
+        """Note that a trouble is over; nobody hears of one that nobody had heard of."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            await connection.execute(delete(alarms).where(alarms.c.key == key, alarms.c.told_at.is_(None)))
+            await connection.execute(update(alarms).where(alarms.c.key == key).values(over_at=now, due_at=now))
+
+    async def claim(self, most: int, *, lease_ms: int) -> Sequence[Alarm]:
+        """Take what is to be told now."""
+        now = self._database.now()
+        due = select(alarms.c.key).where(alarms.c.due_at <= now).limit(most).with_for_update(skip_locked=True)
+        statement = update(alarms).where(among(alarms.c.key, due)).values(due_at=now + lease_ms).returning(*_COLUMNS)
+        async with self._database.begin() as connection:
+            return [Alarm(*row) for row in await connection.execute(statement)]
+
+    async def next_due(self) -> int | None:
+        return await self._database.earliest(alarms.c.due_at)
+
+    async def told(self, alarm: Alarm) -> None:
+        """The operator has heard what there was to hear of it."""
+        async with self._database.begin() as connection:
+            if alarm.over_at is not None:
+                await connection.execute(delete(alarms).where(alarms.c.key == alarm.key))
+            else:
+                news = {"told_at": self._database.now(), "due_at": None}
+                await connection.execute(
+                    update(alarms).where(alarms.c.key == alarm.key, alarms.c.over_at.is_(None)).values(**news)
+                )

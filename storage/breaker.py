@@ -1,0 +1,77 @@
+"""The breaker: while AKOOL refuses the account itself, no job is submitted, but one at a time to see if it is over.
+
+It is a row, so that a restart does not forget it and all replicas share it. `Ledger.admit` asks it.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.schema import breaker
+
+_NAME = "akool"
+_FIRST_WAIT_MS = 60_000
+_LONGEST_WAIT_MS = 15 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why nothing is submitted, since when, and when the next job may try (ms since the epoch)."""
+
+    reason: str
+    since: int
+    try_at: int
+    tries: int
+
+
+_COLUMNS = tuple(breaker.c[name] for name in Pause.__slots__)
+
+
+class Breaker:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def trip(self, reason: str) -> None:
+        """Pause, or, if that is so already, wait twice as long as last time before the next try."""
+        now = self._database.now()
+        insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        async with self._database.begin() as connection:
+            pause = await current(connection)
+            tries = pause.tries + 1 if pause else 0
+            wait_ms = min(_FIRST_WAIT_MS * 2 ** min(tries, 10), _LONGEST_WAIT_MS)
+            news = {"reason": reason, "try_at": now + wait_ms, "tries": tries}
+            await connection.execute(
+                insert(breaker)
+                .values(name=_NAME, since=now, **news)
+                .on_conflict_do_update(index_elements=[breaker.c.name], set_=news)
+            )
+
+    async def reset(self) -> bool:
+        """Go on as usual; True where there was a pause."""
+        async with self._database.begin() as connection:
+            ended = await connection.execute(delete(breaker).returning(breaker.c.name))
+            return ended.one_or_none() is not None
+
+    async def pause(self) -> Pause | None:
+        async with self._database.begin() as connection:
+            return await current(connection)
+
+
+async def current(connection: AsyncConnection) -> Pause | None:
+    row = (await connection.execute(select(*_COLUMNS).where(breaker.c.name == _NAME).with_for_update())).one_or_none()
+    return Pause(*row) if row else None
+
+
+async def places_left(connection: AsyncConnection, free: int, now: int) -> int:
+    """How many of the free places may be taken: during a pause one, when it is time, and then none for a while."""
+    pause = await current(connection)
+    if pause is None:
+        return free
+    if now < pause.try_at or free <= 0:
+        return 0
+    await connection.execute(update(breaker).values(try_at=now + _LONGEST_WAIT_MS))
+    return 1
