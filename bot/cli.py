@@ -1,4 +1,4 @@
-"""The commands: `run`, `jobs`, `demo`."""
+"""The commands: `run`, `jobs`, `backup`, `demo`."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from bot.app import running
 from bot.clock import Clock
 from bot.config import Settings, SettingsError
 from bot.telegram import TokenRefused
-from storage.database import DatabaseError, open_reader
+from storage.database import DatabaseError, back_up, open_reader
 from storage.jobs import Job, Jobs, State
 from storage.objects import StoreError
 
@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     jobs.add_argument("--state", choices=[state.value for state in State], help="only jobs in this state")
     jobs.add_argument("--chat", type=int, metavar="ID", help="only jobs of this chat")
     jobs.set_defaults(command=_jobs)
+    backup = commands.add_parser("backup", help="a copy of the SQLite database; also while the bot runs")
+    backup.add_argument("file", type=Path, help="a file that is not there yet")
+    backup.set_defaults(command=_backup)
     demo = commands.add_parser("demo", help="the main job, on this machine alone, with no account")
     demo.add_argument("--photo", type=Path, help="a picture of your own")
     demo.add_argument("--voice", type=Path, help="a recording of your own")
@@ -82,6 +85,13 @@ async def _jobs(options: argparse.Namespace) -> int:
         states = [State(options.state)] if options.state else []
         for job in await Jobs(database).list(states=states, chat_id=options.chat):
             print(json.dumps(_facts(job)) if options.json else _line(job))
+    return 0
+
+
+async def _backup(options: argparse.Namespace) -> int:
+    settings = Settings()  # type: ignore[call-arg]
+    await back_up(settings.database_url.get_secret_value(), options.file)
+    print(f"The database is copied to {options.file}.")
     return 0
 
 

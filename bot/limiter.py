@@ -16,6 +16,7 @@ from telegram.error import RetryAfter
 from telegram.ext import BaseRateLimiter
 
 from bot.clock import Clock
+from bot.outcomes import wait_seconds
 from bot.patience import MINUTE_MS, SECOND_MS
 
 STATUS = "status"
@@ -79,7 +80,7 @@ class Limiter(BaseRateLimiter[str]):
             return await callback(*args, **kwargs)
         except RetryAfter as error:
             if chat is not None:
-                self._blocked_until[chat] = self._clock.now() + int(_seconds(error) * SECOND_MS)
+                self._blocked_until[chat] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
             raise
 
     async def _turn(self, chat: object, *, may_wait: bool) -> None:
@@ -89,14 +90,14 @@ class Limiter(BaseRateLimiter[str]):
             if blocked_seconds > 0:
                 raise RetryAfter(_rounded_up(blocked_seconds))
             buckets = (self._overall, self._bucket_of(chat, now))
-            wait_seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)
-            if wait_seconds <= 0:
+            seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)
+            if seconds <= 0:
                 for bucket in buckets:
                     bucket.tokens -= 1
                 return
-            if not may_wait or wait_seconds > _LONGEST_WAIT_SECONDS:
-                raise RetryAfter(_rounded_up(wait_seconds))
-            await self._clock.wait(asyncio.Event(), seconds=wait_seconds)
+            if not may_wait or seconds > _LONGEST_WAIT_SECONDS:
+                raise RetryAfter(_rounded_up(seconds))
+            await self._clock.wait(asyncio.Event(), seconds=seconds)
 
     def _bucket_of(self, chat: object, now: int) -> _Bucket:
         if chat not in self._chats:
@@ -112,11 +113,6 @@ class Limiter(BaseRateLimiter[str]):
 
 def _bucket(size: float, per_second: float, now: int) -> _Bucket:
     return _Bucket(size, per_second, tokens=size, at_ms=now)
-
-
-def _seconds(error: RetryAfter) -> float:
-    wait = error.retry_after
-    return wait if isinstance(wait, int) else wait.total_seconds()
 
 
 def _rounded_up(seconds: float) -> int:

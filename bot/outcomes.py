@@ -35,8 +35,7 @@ class DeliveryFailed(Exception):
     @property
     def retry_after_seconds(self) -> float:
         """How long Telegram asked us to wait for this chat."""
-        wait = self.cause.retry_after if isinstance(self.cause, RetryAfter) else 0
-        return wait.total_seconds() if isinstance(wait, timedelta) else wait
+        return wait_seconds(self.cause) if isinstance(self.cause, RetryAfter) else 0
 
     @property
     def chat_gone(self) -> bool:
@@ -84,3 +83,8 @@ def _surely_unsent(error: TelegramError) -> bool:
     never_left = isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     answered_in_json = isinstance(error, NetworkError) and error.__cause__ is None
     return never_left or answered_in_json
+
+
+def wait_seconds(error: RetryAfter) -> float:
+    wait = error.retry_after
+    return wait.total_seconds() if isinstance(wait, timedelta) else wait

@@ -131,6 +131,19 @@ async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
         await engine.dispose()
 
 
+async def back_up(url: str, target: Path) -> None:
+    """Write a whole and consistent copy of the SQLite database to the new file `target`, beside a process that writes.
+
+    Raises `DatabaseError`.
+    """
+    if async_url(url).get_backend_name() != "sqlite":
+        raise DatabaseError("this database is not SQLite's: back it up with pg_dump")
+    if target.exists():
+        raise DatabaseError(f"{target} is there already")
+    async with open_reader(url, now=lambda: 0) as database, database.begin() as connection:
+        await connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
+
+
 @contextmanager
 def _only_process(url: URL) -> Iterator[None]:
     if url.get_backend_name() != "sqlite":

@@ -19,7 +19,8 @@ LAYERS = (
     {"pipeline"},
     {"setbacks"},
     {"delivery", "halves", "results"},
-    {"telegram", "outcomes", "limiter"},
+    {"telegram", "limiter"},
+    {"outcomes"},
     {"media", "texts", "patience", "worker", "server", "logs"},
     {"config", "clock"},
 )
