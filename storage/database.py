@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
-from sqlalchemy import ColumnElement, Connection, Select, event, func, make_url, select, text
+from sqlalchemy import ColumnElement, Connection, Select, event, func, inspect, make_url, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from storage.schema import REVISION
+
 Clock = Callable[[], int]
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_461_002  # any number, the same in every replica
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -104,7 +99,7 @@ async def open_database(url: str, *, now: Clock) -> AsyncIterator[Database]:
         engine = _engine(parsed)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(_migrate)
+                await connection.run_sync(_bring_up)
             yield Database(engine, now)
         finally:
             await engine.dispose()
@@ -191,18 +186,19 @@ def _engine(url: URL) -> AsyncEngine:
     return engine
 
 
-def _migrate(connection: Connection) -> None:
+def _bring_up(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None:
-        try:
-            ScriptDirectory.from_config(config).get_revision(current)
-        except (CommandError, ResolutionError):
-            raise DatabaseError(
-                f"the database's schema ({current}) is newer than this program: upgrade the program"
-            ) from None
-    command.upgrade(config, "head")
+    current = None
+    if inspect(connection).has_table("alembic_version"):
+        current = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if current == REVISION:
+        return
+    from storage.upgrade import SchemaTooNew, upgrade  # noqa: PLC0415 - 10 MB, for once in a while
+
+    try:
+        upgrade(connection, current)
+    except SchemaTooNew:
+        raise DatabaseError(
+            f"the database's schema ({current}) is newer than this program: upgrade the program"
+        ) from None

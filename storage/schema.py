@@ -6,6 +6,9 @@ Times are integer milliseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
+REVISION = "0001"
+"""The migration that brings these tables about; a database that has it needs no other."""
+
 metadata = MetaData()
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from databases import Clock, note, noted
 from storage.database import DatabaseError, async_url, open_database, open_reader
-from storage.schema import metadata, notices
+from storage.schema import REVISION, metadata, notices
+from storage.upgrade import configuration
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -185,3 +187,8 @@ async def test_a_reader_finds_any_path_that_the_writer_takes(tmp_path: Path, fol
         await note(database, "here")
         async with open_reader(url, now=clock) as reader:
             assert await noted(reader) == {"here"}
+
+
+def test_the_tables_name_the_newest_migration() -> None:
+    """So a database that is up to date is opened without Alembic."""
+    assert ScriptDirectory.from_config(configuration(None)).get_heads() == [REVISION]  # type: ignore[arg-type]
