@@ -82,7 +82,8 @@ async def open_store(settings: Settings, signer: MediaSigner, scratch: Path) -> 
 
 
 def _s3_store(settings: Settings, signer: MediaSigner, scratch: Path) -> S3Store:
-    bucket, _, prefix = settings.media_store.removeprefix("s3://").partition("/")
+    bucket, _, folder = settings.media_store.removeprefix("s3://").partition("/")
+    prefix = folder.strip("/")
     return S3Store(
         bucket,
         prefix,

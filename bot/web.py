@@ -21,7 +21,7 @@ from bot.config import LOOPBACK, Settings
 from bot.patience import SECOND_MS
 from storage.jobs import Jobs, State
 from storage.ledger import Ledger
-from storage.objects import MediaSigner, ObjectMissing, ObjectStore, Verdict, content_type
+from storage.objects import MediaSigner, ObjectMissing, ObjectStore, StoreUnavailable, Verdict, content_type
 
 log = structlog.get_logger()
 
@@ -181,6 +181,8 @@ class _Media(Response):
                 await response(scope, receive, send)
         except ObjectMissing:
             await PlainTextResponse("not found\n", status_code=404)(scope, receive, send)
+        except StoreUnavailable:
+            await PlainTextResponse("try again later\n", status_code=503)(scope, receive, send)
 
 
 async def _read(request: Request, *, most: int) -> bytes:

@@ -1,0 +1,61 @@
+"""The operator hears once of each trouble, and once that it is over; on both engines."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from databases import Clock
+from storage.alarms import Alarm, Alarms
+from storage.database import Database
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def alarms(database: Database) -> Alarms:
+    return Alarms(database)
+
+
+async def told(alarms: Alarms) -> Sequence[Alarm]:
+    """Claim what is due, and say that it was told."""
+    found = await alarms.claim(9, lease_ms=1000)
+    for alarm in found:
+        await alarms.told(alarm)
+    return found
+
+
+async def test_one_message_per_trouble_and_one_when_it_is_over(alarms: Alarms) -> None:
+    for _ in range(3):
+        await alarms.raise_("credit", "no credit")
+    [alarm] = await told(alarms)
+    assert (alarm.text, alarm.over_at) == ("no credit", None)
+    await alarms.raise_("credit", "no credit")
+    assert await told(alarms) == []
+    for _ in range(2):
+        await alarms.over("credit")
+    [alarm] = await told(alarms)
+    assert alarm.over_at is not None
+    assert await told(alarms) == []
+    assert await alarms.next_due() is None
+
+
+async def test_a_trouble_that_is_over_before_it_was_told_is_nobodys_business(alarms: Alarms) -> None:
+    await alarms.raise_("credit", "no credit")
+    await alarms.over("credit")
+    assert await told(alarms) == []
+
+
+async def test_an_alarm_that_was_not_told_comes_back_after_its_lease(alarms: Alarms, clock: Clock) -> None:
+    await alarms.raise_("credit", "no credit")
+    assert len(await alarms.claim(9, lease_ms=1000)) == 1
+    assert await alarms.claim(9, lease_ms=1000) == []
+    clock.turn(seconds=1)
+    assert len(await told(alarms)) == 1
+
+
+async def test_a_trouble_may_come_again(alarms: Alarms) -> None:
+    for _ in range(2):
+        await alarms.raise_("credit", "no credit")
+        assert len(await told(alarms)) == 1
+        await alarms.over("credit")
+        assert len(await told(alarms)) == 1
