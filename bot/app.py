@@ -29,7 +29,7 @@ from bot.resources import Keys
 from bot.results import Results
 from bot.server import serving
 from bot.setbacks import Setbacks
-from bot.status import LOOK_EVERY_MS, StatusKeeper
+from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
 from bot.telegram import Files, Webhook, build_application, log_in
 from bot.tracker import LEASE_MS, Tracker
@@ -116,7 +116,8 @@ class Service:
         self._sweeper = Sweeper(
             updates, notices, Retention(database), store, clock, retention_days=settings.retention_days
         )
-        drafts, ledger, statuses = Drafts(database), Ledger(database), Statuses(database)
+        self._statuses = statuses = Statuses(database)
+        drafts, ledger = Drafts(database), Ledger(database)
         breaker, alarms = Breaker(database), Alarms(database)
         updates_bell, jobs_bell, statuses_bell = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -155,12 +156,7 @@ class Service:
         idle_seconds = 1.0 if database.is_postgres else 15.0  # nobody else writes to our SQLite
 
         def worker(
-            name: str,
-            queue: Queue[Any],
-            do: Callable[[Any], Awaitable[None]],
-            bell: asyncio.Event,
-            *,
-            lease_ms: int = LEASE_MS,
+            name: str, queue: Queue[Any], do: Callable[[Any], Awaitable[None]], bell: asyncio.Event
         ) -> Worker[Any]:
             return Worker(
                 name,
@@ -170,14 +166,14 @@ class Service:
                 clock=clock,
                 at_once=_AT_ONCE,
                 idle_seconds=idle_seconds,
-                lease_ms=lease_ms,
+                lease_ms=LEASE_MS,
             )
 
         self._tracker = worker("tracker", tracker, tracker.do, jobs_bell)
         self._workers = [
             worker("updates", updates, dispatcher.do, updates_bell),
             self._tracker,
-            worker("statuses", statuses, keeper.do, statuses_bell, lease_ms=LOOK_EVERY_MS),
+            worker("statuses", statuses, keeper.do, statuses_bell),
             worker("alarms", alarms, voice.do, asyncio.Event()),
         ]
         self._poller = Poller(http, token=token, api_url=settings.telegram_api_url, intake=intake, clock=clock)
@@ -204,6 +200,7 @@ class Service:
         if not self._database.is_postgres:  # we are the only process: whoever held a claim is dead
             await self._jobs.release_all()
             await self._updates.release_all()
+            await self._statuses.release_all()
         await log_in(self._application, self._clock, self._webhook)
         for worker in self._workers:
             self._spawn(worker.run(), worker.name)

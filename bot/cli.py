@@ -16,6 +16,7 @@ from bot import logs
 from bot.app import running
 from bot.clock import Clock
 from bot.config import Settings, SettingsError
+from bot.resources import Keys
 from bot.telegram import TokenRefused
 from storage.database import DatabaseError, back_up, open_reader
 from storage.jobs import Job, Jobs, State
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_SETTINGS
     except BrokenPipeError:
         return _TROUBLE
+    except OSError as error:  # a folder that can't be written, an address that is taken
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"This machine does not let the bot run: {error.strerror or error}{where}", file=sys.stderr)
+        return _BAD_SETTINGS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(_options: argparse.Namespace) -> int:
     settings = Settings()  # type: ignore[call-arg]  # from the environment
-    logs.set_up(style=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    secrets = [*settings.secrets(), Keys.of(settings).telegram_webhook]
+    logs.set_up(style=settings.log_format, level=settings.log_level, secrets=secrets)
     service = asyncio.create_task(_serve(settings), name="service")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, service.cancel)

@@ -94,8 +94,8 @@ class Settings(BaseSettings):
     akool_api_url: RootUrl = "https://openapi.akool.com"
     akool_resolution: Literal["720", "1080"] | None = None
     akool_prompt: str | None = None
-    akool_poll_seconds: float = Field(default=10, gt=0)
-    akool_render_timeout_seconds: float = Field(default=3600, gt=0)
+    akool_poll_seconds: float = Field(default=10, gt=0, le=3600)
+    akool_render_timeout_seconds: float = Field(default=3600, gt=0, le=7 * 24 * 3600)
     akool_max_concurrent: int = Field(default=8, ge=1)
 
     public_url: PublicUrl | None = None
@@ -111,8 +111,8 @@ class Settings(BaseSettings):
     allowed_chats: Ids = frozenset()
     admin_users: Ids = frozenset()
     daily_limit: int = Field(default=20, ge=0)
-    max_voice_seconds: float = Field(default=120, gt=0)
-    retention_days: float = Field(default=30, gt=0)
+    max_voice_seconds: float = Field(default=120, gt=0, le=3600)
+    retention_days: float = Field(default=30, gt=0, le=36_500)
 
     app_secret: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
@@ -221,6 +221,14 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         (
             not public_url and not values["media_store"].startswith("s3://"),
             "PUBLIC_URL is missing: AKOOL fetches the media from there (or set MEDIA_STORE to s3://…)",
+        ),
+        (
+            re.match(r"s3:/*$|s3:///", values["media_store"]) is not None,
+            "MEDIA_STORE names no bucket: it must look like s3://bucket/prefix",
+        ),
+        (
+            not str(values["database_url"]).startswith(("sqlite:///", "postgresql://", "postgres://")),
+            "DATABASE_URL must begin with sqlite:/// or postgresql://",
         ),
         (
             not public_url and values.get("media_delivery") == "proxy",

@@ -1,7 +1,7 @@
 """Getting messages and videos into a chat, and telling afterwards what may have happened."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from telegram import (
 )
 from telegram.constants import ChatAction
 from telegram.error import (
-    BadRequest,
+    TelegramError,
 )
 from telegram.ext import ExtBot
 
@@ -193,11 +193,12 @@ class Delivery:
             with telling_apart():
                 await self._bot.delete_message(job.chat_id, message_id)
         except DeliveryFailed as failed:
-            if not isinstance(failed.cause, BadRequest):
+            if failed.may_be_sent or failed.retry_after_seconds:
                 raise
 
     async def show_action(self, job: Job, action: ChatAction) -> None:
-        with telling_apart():
+        """Let the chat see that something is being done; if that fails, nothing is lost."""
+        with suppress(TelegramError):
             await self._bot.send_chat_action(job.chat_id, action, message_thread_id=job.thread_id or None)
 
 

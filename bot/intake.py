@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 
 _ID_LIMIT = 1 << 63
+_PAUSE_SECONDS = 0.3
 _POLL_SECONDS = 50  # the most that the Bot API server allows
 _MOST_PER_POLL = 100
 _FORGET_OFFSET_AFTER_MS = 6 * DAY_MS  # after a week of silence Telegram starts from a random id
@@ -40,7 +41,10 @@ class Intake:
 
     async def store(self, batch: Iterable[Any]) -> int | None:
         """Store raw updates durably; returns the highest `update_id`, None where there was none."""
+        batch = list(batch)
         found = [raw for raw in batch if isinstance(raw, dict) and _is_id(raw.get("update_id"))]
+        if len(found) < len(batch):
+            log.warning("updates without a usable id were left out", count=len(batch) - len(found))
         await self._updates.store([(raw["update_id"], lane_of(raw), json.dumps(raw)) for raw in found])
         self._ring()
         return max((raw["update_id"] for raw in found), default=None)
@@ -97,17 +101,20 @@ class Poller:
         }
         if self._offset is not None:
             question["offset"] = self._offset
+        asked_at = self._clock.now()
         response = await self._http.post(self._url, json=question, timeout=_POLL_SECONDS + 15)
         response.raise_for_status()
-        batch = response.json()["result"]
-        highest = await self._intake.store(batch)
+        highest = await self._intake.store(response.json()["result"])
         now = self._clock.now()
         self.beat_at = now
         if highest is not None:
             self._offset = highest + 1
             self._last_update_at = now
-        elif now - self._last_update_at > _FORGET_OFFSET_AFTER_MS:
+            return
+        if now - self._last_update_at > _FORGET_OFFSET_AFTER_MS:
             self._offset = None
+        if now - asked_at < SECOND_MS:  # a server that does not let us wait there
+            await self._clock.wait(asyncio.Event(), seconds=_PAUSE_SECONDS)
 
 
 def _why(error: Exception) -> str | None:

@@ -33,7 +33,7 @@ from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks
 from bot.texts import Say
 from storage.drafts import Drafts, Half, incoming
-from storage.jobs import Job, Jobs, State
+from storage.jobs import Job, Jobs, State, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, new_key
 
@@ -164,9 +164,8 @@ class Pipeline:
         if now < expected_until:
             await self.jobs.release(job, due_at=expected_until)
         elif now < expected_until + _OWNER_ANSWERS_WITHIN_MS:
-            await self.jobs.release(
-                job, due_at=expected_until + _OWNER_ANSWERS_WITHIN_MS, reason=SUBMIT_UNKNOWN, paid=1, status_at=now
-            )
+            gives_up_at = expected_until + _OWNER_ANSWERS_WITHIN_MS
+            await self.jobs.release(job, due_at=gives_up_at, reason=SUBMIT_UNKNOWN, paid=1, **look_again(now))
         else:
             await self.ledger.close(job, outcome="unknown", state=State.FAILED, reason=SUBMIT_UNKNOWN, paid=1)
 

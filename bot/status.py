@@ -21,7 +21,7 @@ from storage.statuses import Statuses
 
 log = structlog.get_logger()
 
-LOOK_EVERY_MS = 10 * SECOND_MS
+_LOOK_EVERY_MS = 10 * SECOND_MS
 _EDIT_GAP_MS = 3 * SECOND_MS
 _WORKING = {
     State.SUBMITTING: ChatAction.RECORD_VIDEO,
@@ -77,9 +77,7 @@ class StatusKeeper:
             now=now,
         )
         if say.text == job.status_shown:
-            # The claim has set the next look already.
-            if job.state is State.COLLECTING:
-                await self._keep(job, look_at=None)
+            await self._keep(job, look_at=None if job.state is State.COLLECTING else now + _LOOK_EVERY_MS)
             return
         if job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
             await self._keep(job, look_at=job.status_shown_at + _EDIT_GAP_MS)
@@ -89,7 +87,7 @@ class StatusKeeper:
             reply_to = job.voice_message_id or job.photo_message_id
             message_id = await self._delivery.say(job, say, reply_to=reply_to, is_status=True)
         await self._statuses.keep(
-            job, look_at=now + LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
+            job, look_at=now + _LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
         )
 
     async def _conclude(self, job: Job) -> None:

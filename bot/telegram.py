@@ -73,10 +73,8 @@ async def log_in(application: TelegramApplication, clock: Clock, webhook: Webhoo
     attempts = 0
     while True:
         try:
-            await application.initialize()
+            await _introduce(application)
             await _choose_updates(application, webhook)
-        except InvalidToken:
-            raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
         except TelegramError as error:
             log.warning("Telegram can't be reached; trying again", error=type(error).__name__)
             await clock.wait(asyncio.Event(), seconds=backoff_ms(attempts, most_ms=MINUTE_MS) / SECOND_MS)
@@ -85,11 +83,21 @@ async def log_in(application: TelegramApplication, clock: Clock, webhook: Webhoo
             return
 
 
+async def _introduce(application: TelegramApplication) -> None:
+    try:
+        await application.initialize()
+    except InvalidToken:
+        raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
+
+
 async def _choose_updates(application: TelegramApplication, webhook: Webhook | None) -> None:
-    if webhook is None:
-        await application.bot.delete_webhook(drop_pending_updates=False)
-    else:
+    if webhook is not None:
         await application.bot.set_webhook(webhook.url, secret_token=webhook.secret, allowed_updates=ALLOWED_UPDATES)
+        return
+    try:
+        await application.bot.delete_webhook(drop_pending_updates=False)
+    except TelegramError as error:  # if there is one, polling will say so
+        log.warning("a webhook, if there is one, can't be removed", error=type(error).__name__)
 
 
 class Files:

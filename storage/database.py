@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from sqlalchemy import ColumnElement, Connection, Select, event, func, inspect, make_url, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.schema import REVISION
@@ -98,8 +98,7 @@ async def open_database(url: str, *, now: Clock) -> AsyncIterator[Database]:
     with _only_process(parsed):
         engine = _engine(parsed)
         try:
-            async with engine.begin() as connection:
-                await connection.run_sync(_bring_up)
+            await _open(engine)
             yield Database(engine, now)
         finally:
             await engine.dispose()
@@ -184,6 +183,15 @@ def _engine(url: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+async def _open(engine: AsyncEngine) -> None:
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_bring_up)
+    except (SQLAlchemyError, OSError) as error:
+        # Its text may hold the URL, and with it a password.
+        raise DatabaseError(f"the database can't be opened: {type(error.__cause__ or error).__name__}") from error
 
 
 def _bring_up(connection: Connection) -> None:

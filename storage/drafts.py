@@ -15,7 +15,7 @@ from sqlalchemy import and_, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.jobs import COLUMNS, Job, Overtaken, State, change, entered, held, rung
+from storage.jobs import COLUMNS, Job, Overtaken, State, change, entered, held, look_again, rung
 from storage.schema import jobs
 from storage.updates import mark_handled
 
@@ -65,6 +65,8 @@ class Drafts:
     async def add(self, halves: Sequence[Half], *, update_id: int, chat_id: int, thread_id: int, user_id: int) -> bool:
         """Note what an update brought: in the sender's newest draft that lacks something, else in a new one.
 
+        The newest of each kind counts: a second voice (or photo) in a row replaces the first, if that still waits.
+
         Two halves at once (a voice that replies to a photo) belong together, in the draft that has that photo or
         in one of their own. False where the update was handled before.
         """
@@ -92,7 +94,7 @@ class Drafts:
             settled = await change(
                 connection,
                 held(job),
-                {"incoming": _dump(left), "status_at": now, "attempts": 0, "updated_at": now, **columns},
+                {"incoming": _dump(left), **look_again(now), "attempts": 0, "updated_at": now, **columns},
             )
         if settled is None:
             raise Overtaken
@@ -108,7 +110,7 @@ class Drafts:
             jobs.c.photo_key.isnot(None),
         )
         async with self._database.begin() as connection:
-            values = {**rung(now), "photo_accepted": 1, "status_at": now}
+            values = {**rung(now), **look_again(now), "photo_accepted": 1}
             return await change(connection, where, values) is not None
 
     async def again(self, job_id: int, *, user_id: int) -> bool:
@@ -176,11 +178,23 @@ class Drafts:
             .with_for_update()
         )
         drafts = [Job.of(row) for row in await connection.execute(statement)]
-        open_drafts = [draft for draft in drafts if not is_complete(draft)]
         if len(halves) > 1:
             photo = next(half for half in halves if half.kind is Kind.PHOTO)
-            open_drafts = [draft for draft in open_drafts if _has_message(draft, photo.message_id)]
-        return open_drafts[0] if open_drafts else None
+            fitting = [draft for draft in drafts if not is_complete(draft) and _has_message(draft, photo.message_id)]
+        else:
+            fitting = [draft for draft in drafts if not is_complete(draft) or _corrects(halves[0], draft)]
+        return fitting[0] if fitting else None
+
+
+def _corrects(half: Half, draft: Job) -> bool:
+    """Whether the half is the second of its kind in a row: then it is meant instead of the first.
+
+    After a whole pair, one of the other kind begins the next pair.
+    """
+    seen = {Kind.PHOTO: draft.photo_message_id or 0, Kind.VOICE: draft.voice_message_id or 0}
+    for other in incoming(draft):
+        seen[other.kind] = max(seen[other.kind], other.message_id)
+    return max(seen, key=lambda kind: seen[kind]) is half.kind
 
 
 def _new(now: int) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class Job:
     status_shown: str | None
     status_shown_at: int | None
     status_at: int | None
+    status_claim: str | None
+    status_rung: int
     queued_at: int | None
     submitted_at: int | None
     rendered_at: int | None
@@ -120,13 +122,19 @@ class Job:
 COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
 
 
+def look_again(now: int) -> dict[str, Any]:
+    """What wants the status message looked at: now, or once more when the look that is under way is over."""
+    at = case((jobs.c.status_claim.is_(None), now), else_=jobs.c.status_at)
+    return {"status_rung": 1, "status_at": at}
+
+
 def entered(state: State, now: int) -> dict[str, Any]:
     """What every change of state writes: the state, a line in the story, and a look at the status message."""
     values: dict[str, Any] = {
         "state": state,
         "attempts": 0,
         "updated_at": now,
-        "status_at": now,
+        **look_again(now),
         "timeline": jobs.c.timeline + f"{state} {now}\n",
     }
     if state in TERMINAL:
@@ -302,7 +310,7 @@ class Jobs:
         now = self._database.now()
         ours = jobs.c.chat_id == old_id
         async with self._database.begin() as connection:
-            forgotten = {"status_message_id": None, "status_shown": None, "status_at": now}
+            forgotten = {"status_message_id": None, "status_shown": None, **look_again(now)}
             await connection.execute(
                 update(jobs)
                 .where(ours, jobs.c.state.not_in((State.COLLECTING, *TERMINAL)))

@@ -60,6 +60,8 @@ jobs = Table(
     Column("status_shown", Text),
     _time("status_shown_at"),
     _time("status_at"),
+    Column("status_claim", Text),
+    _count("status_rung"),
     # The story.
     _time("queued_at"),
     _time("submitted_at"),

@@ -1,9 +1,10 @@
 """When each job's status message wants a look: a second queue over the same rows.
 
-It is apart from the job's own `due_at`, so that a slow or failing edit never holds a job up. The look is claimed by
-moving `status_at` on; a change of the job meanwhile sets it again, and that newer wish is kept.
+It is apart from the job's own `due_at`, so that a slow or failing edit never holds a job up. A look is claimed as jobs
+are, so that two never speak at once; what changes meanwhile rings, and is looked at when the look is over.
 """
 
+import secrets
 from collections.abc import Sequence
 
 from sqlalchemy import case, select, update
@@ -18,6 +19,7 @@ class Statuses:
         self._database = database
 
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[Job]:
+        """Take up to so many jobs whose status message is due."""
         now = self._database.now()
         due = (
             select(jobs.c.id)
@@ -26,7 +28,12 @@ class Statuses:
             .limit(most)
             .with_for_update(skip_locked=True)
         )
-        statement = update(jobs).where(among(jobs.c.id, due)).values(status_at=now + lease_ms).returning(*COLUMNS)
+        statement = (
+            update(jobs)
+            .where(among(jobs.c.id, due))
+            .values(status_claim=secrets.token_hex(8), status_at=now + lease_ms, status_rung=0)
+            .returning(*COLUMNS)
+        )
         async with self._database.begin() as connection:
             return [Job.of(row) for row in await connection.execute(statement)]
 
@@ -34,20 +41,26 @@ class Statuses:
         return await self._database.earliest(jobs.c.status_at)
 
     async def keep(
-        self,
-        job: Job,
-        *,
-        look_at: int | None,
-        message_id: int | None,
-        shown: str | None,
-        shown_at: int | None,
+        self, job: Job, *, look_at: int | None, message_id: int | None, shown: str | None, shown_at: int | None
     ) -> None:
-        """Note what the chat sees now, and when to look again (None: never, unless the job changes)."""
+        """Note what the chat sees now, and when to look again (None: not unless the job changes)."""
+        now = self._database.now()
         values = {
             "status_message_id": message_id,
             "status_shown": shown,
             "status_shown_at": shown_at,
-            "status_at": case((jobs.c.status_at == job.status_at, look_at), else_=jobs.c.status_at),
+            "status_at": case((jobs.c.status_rung == 1, now), else_=look_at),
+            "status_claim": None,
+            "status_rung": 0,
         }
+        ours = (jobs.c.id == job.id) & (jobs.c.status_claim == job.status_claim)
         async with self._database.begin() as connection:
-            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+            await connection.execute(update(jobs).where(ours).values(**values))
+
+    async def release_all(self) -> None:
+        """Give back every claim of a process that is gone. Only for the sole process on a database."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs).where(jobs.c.status_claim.isnot(None)).values(status_claim=None, status_at=now)
+            )

@@ -1,6 +1,6 @@
 """Which half goes where, and when a draft becomes a job in the queue, on both engines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import pytest
@@ -97,8 +97,17 @@ async def test_newer_halves_of_a_kind_join_the_draft_until_the_other_kind_is_the
 
 async def test_a_draft_that_is_prepared_is_complete_too(desk: Desk) -> None:
     await desk.complete()
-    await desk.send(voice(3))
-    assert await desk.waiting() == [[], [voice(3)]]
+    await desk.send(photo(3))
+    assert await desk.waiting() == [[], [photo(3)]]
+
+
+@pytest.mark.parametrize("pair", [(photo(1), voice(2)), (voice(1), photo(2))])
+async def test_the_second_of_a_kind_in_a_row_is_meant_instead_of_the_first(desk: Desk, pair: tuple[Half, Half]) -> None:
+    """While the draft still waits; after it a whole new pair may begin."""
+    again = replace(pair[1], message_id=3)
+    for half in (*pair, again, replace(pair[0], message_id=4)):
+        await desk.send(half)
+    assert await desk.waiting() == [[*pair, again], [replace(pair[0], message_id=4)]]
 
 
 @pytest.mark.parametrize("elsewhere", [{"chat_id": 8}, {"thread_id": 1}, {"user_id": 8}])

@@ -83,6 +83,8 @@ def upgrade() -> None:
         sa.Column("status_shown", sa.Text(), nullable=True),
         sa.Column("status_shown_at", INTEGER, nullable=True),
         sa.Column("status_at", INTEGER, nullable=True),
+        sa.Column("status_claim", sa.Text(), nullable=True),
+        sa.Column("status_rung", INTEGER, server_default=sa.text("0"), nullable=False),
         sa.Column("queued_at", INTEGER, nullable=True),
         sa.Column("submitted_at", INTEGER, nullable=True),
         sa.Column("rendered_at", INTEGER, nullable=True),
