@@ -217,6 +217,7 @@ class Service:
         await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._application.shutdown()
+        await self._application.bot.shutdown()  # its connections too, where it never got as far as logging in
 
     async def readiness(self) -> Mapping[str, bool]:
         """Whether each part does its work now."""

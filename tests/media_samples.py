@@ -54,6 +54,11 @@ def portrait(mode: str = "RGB") -> Image.Image:
     return Image.open(PORTRAIT).convert(mode)
 
 
+@cache
+def photo(kind: str) -> bytes:
+    return saved(portrait(), kind)
+
+
 def quarters(width: int = 320, height: int = 256) -> Image.Image:
     """Red and lime above, blue and white below: shows how it was turned."""
     image = Image.new("RGB", (2, 2))
@@ -141,19 +146,20 @@ _MATRICES = {90: (0, 1, 0, -1, 0), 180: (-1, 0, 0, 0, -1), 270: (0, -1, 0, 1, 0)
 def video(
     *,
     seconds: float = 1,
-    width: int = 320,
-    height: int = 256,
+    width: int = 160,
+    height: int = 128,
     turned: int = 0,
     noisy: bool = False,
     with_sound: bool = True,
+    frames_per_key: int = 25,
     flags: str = "+faststart",
     container: str = "mp4",
 ) -> bytes:
     """A video of the quarters at 25 frames per second, that is to be shown `turned` clockwise by so many degrees."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "video")
-        with av.open(path, "w", format=container, options={"movflags": flags}) as output:
-            picture = output.add_stream("libx264", 25, {"preset": "ultrafast"})
+        with av.open(path, "w", format=container, options={"movflags": flags} if flags else {}) as output:
+            picture = output.add_stream("libx264", 25, {"preset": "ultrafast", "g": str(frames_per_key)})
             picture.width, picture.height = width, height
             voice = output.add_stream("aac", 44_100, layout="mono") if with_sound else None
             for number, pixels in enumerate(_frames(round(seconds * 25), width, height, noisy=noisy)):

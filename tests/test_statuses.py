@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+from sqlalchemy import insert
 
-from databases import Clock, insert_job
+from databases import Clock, insert_job, reload
 from storage.database import Database
 from storage.jobs import Job, Jobs, State
+from storage.ledger import Ledger
+from storage.schema import calls
 from storage.statuses import Statuses
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -90,3 +93,31 @@ async def test_a_look_holds_no_job_up(database: Database, statuses: Statuses, cl
     await keep(statuses, held, look_at=clock() + 1)
     assert await Jobs(database).get(job.id) is not None
     await Jobs(database).save(held, result_url="still held")
+
+
+async def test_two_looks_never_speak_at_once(database: Database, statuses: Statuses, clock: Clock) -> None:
+    """What changes while a message is being sent is looked at after it; else two messages would be sent."""
+    job = await insert_job(database, State.SUBMITTING, status_at=clock())
+    [looking] = await statuses.claim(9, lease_ms=LEASE_MS)
+    token = await call_for(database, job)
+    await Ledger(database).arrived(token, "video", ask_at=clock())
+    assert await statuses.claim(9, lease_ms=LEASE_MS) == []
+    await statuses.keep(looking, look_at=None, message_id=5, shown="text", shown_at=clock())
+    [again] = await statuses.claim(9, lease_ms=LEASE_MS)
+    assert (again.status_message_id, again.state) == (5, State.RENDERING)
+
+
+async def test_who_took_too_long_notes_nothing(database: Database, statuses: Statuses, clock: Clock) -> None:
+    job = await insert_job(database, State.RENDERING, status_at=clock())
+    [late] = await statuses.claim(9, lease_ms=LEASE_MS)
+    clock.turn(seconds=LEASE_MS / 1000)
+    [_] = await statuses.claim(9, lease_ms=LEASE_MS)
+    await statuses.keep(late, look_at=None, message_id=5, shown="text", shown_at=clock())
+    assert (await reload(database, job)).status_message_id is None
+
+
+async def call_for(database: Database, job: Job) -> str:
+    """Write a call for a job into the ledger."""
+    async with database.begin() as connection:
+        await connection.execute(insert(calls).values(token="token", job_id=job.id, created_at=1))
+    return "token"

@@ -56,7 +56,11 @@ def make_picture(source: Path, target: Path) -> Picture:
 
 
 def _decoded(source: Path, opener: type[ImageFile]) -> Image.Image:
-    with blaming_file(MediaRefused(Refusal.IMAGE_DAMAGED)), opener(source) as image:
+    with (
+        blaming_file(MediaRefused(Refusal.IMAGE_DAMAGED)),
+        blaming_file(MediaRefused(Refusal.IMAGE_TOO_LARGE), (Image.DecompressionBombError,)),  # by the WebP opener
+        opener(source) as image,
+    ):
         _check_size(image)
         with _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext():
             scaled = _scaled(image)
@@ -108,9 +112,6 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         with suppress(OSError, ImageCms.PyCMSError):  # a broken profile, or one of another mode: as if there were none
-            converted = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(BytesIO(profile)), _SRGB, outputMode="RGB"
-            )
-            if converted:
-                return converted
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            return ImageCms.buildTransform(source, _SRGB, image.mode, "RGB").apply(image)
     return image.convert("RGB")

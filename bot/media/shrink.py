@@ -8,7 +8,6 @@ from typing import Any
 import av
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
-from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
@@ -75,7 +74,7 @@ def _size(clip: Clip) -> tuple[int, int]:
 
 def _smaller(
     container: InputContainer, output: OutputContainer, size: tuple[int, int], rotation: int, bits_per_second: int
-) -> Iterator[Sequence[Packet[Any]]]:
+) -> Iterator[Sequence["av.Packet[Any]"]]:
     """The tracks of the smaller video, packet by packet, as the source gives them."""
     source, *_ = container.streams.video
     source.codec_context.thread_count = 1
@@ -86,7 +85,7 @@ def _smaller(
     sounds = container.streams.audio[:1]
     copies = [output.add_stream_from_template(sound) for sound in sounds]
     for packet in container.demux(source, *sounds):
-        if packet.stream_index == source.index:
+        if packet.stream.index == source.index:
             for frame in source.decode(packet):
                 graph.vpush(frame)
                 smaller = graph.vpull()
