@@ -32,7 +32,7 @@ from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks
 from bot.texts import Say
-from storage.drafts import Drafts, Half, incoming
+from storage.drafts import Drafts, Half, Kind, incoming
 from storage.jobs import Job, Jobs, State, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, new_key
@@ -109,12 +109,15 @@ class Pipeline:
 
     async def _settle(self, job: Job, half: Half, outcome: Prepared | Refusal) -> Job:
         if isinstance(outcome, Prepared):
-            return await self.drafts.settle(job, half, **outcome.columns)
+            replaces = job.photo_key if outcome.kind is Kind.PHOTO else job.voice_key
+            told_anew = {"status_shown": None} if replaces else {}
+            return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
         log.info("a half was refused", job=job.id, refusal=outcome)
-        is_all_there_is = not job.photo_key and not job.voice_key and len(incoming(job)) == 1
-        if is_all_there_is:
+        if not job.photo_key and not job.voice_key and len(incoming(job)) == 1:
             message_id = {f"{half.kind}_message_id": half.message_id}  # what the clear word will reply to
-            return await self.jobs.advance(job, State.FAILED, reason=outcome, **message_id)
+            failed = await self.drafts.refuse_all(job, reason=outcome, **message_id)
+            if failed is not None:
+                return failed
         await self._say_refusal(job, half, outcome)
         return await self.drafts.settle(job, half)
 

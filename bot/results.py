@@ -35,13 +35,14 @@ class Results:
                 if redirect is None:
                     return
                 url = redirect
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # a URL may be wrong in many ways
             raise ResultUnavailable(type(error).__name__) from None
         raise ResultUnavailable("too many redirects")
 
     async def _fetch(self, url: str, target: Path) -> str | None:
         await self._check_address(url)
-        async with self._http.stream("GET", url, follow_redirects=False) as response:
+        whole = {"Accept-Encoding": "identity"}  # so that lengths can be compared
+        async with self._http.stream("GET", url, headers=whole, follow_redirects=False) as response:
             if response.next_request is not None:
                 return str(response.next_request.url)
             if response.status_code != httpx.codes.OK:

@@ -71,7 +71,7 @@ class StatusKeeper:
             await self._delivery.show_action(job, action)
         say = texts.status(
             job,
-            place=await self._jobs.place_in_queue(job) if job.state is State.QUEUED else None,
+            place=await self._jobs.place_in_queue(job),
             paused=job.state is State.QUEUED and await self._breaker.pause() is not None,
             expected_ms=await self._expected(now) if job.state is State.RENDERING else None,
             now=now,
@@ -79,10 +79,13 @@ class StatusKeeper:
         if say.text == job.status_shown:
             await self._keep(job, look_at=None if job.state is State.COLLECTING else now + _LOOK_EVERY_MS)
             return
-        if job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
+        if job.status_shown and job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
             await self._keep(job, look_at=job.status_shown_at + _EDIT_GAP_MS)
             return
         message_id = job.status_message_id
+        if message_id is not None and job.status_shown is None:  # a half was replaced: say it again, below
+            await self._delivery.remove(job, message_id)
+            message_id = None
         if message_id is None or not await self._delivery.edit(job, message_id, say):
             reply_to = job.voice_message_id or job.photo_message_id
             message_id = await self._delivery.say(job, say, reply_to=reply_to, is_status=True)

@@ -160,9 +160,14 @@ def _only_process(url: URL) -> Iterator[None]:
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+        return create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, hide_parameters=True)
     engine = create_async_engine(
-        url, pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"isolation_level": None}
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"isolation_level": None},
+        hide_parameters=True,  # its errors would quote what people write
     )
 
     @event.listens_for(engine.sync_engine, "connect")

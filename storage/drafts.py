@@ -20,11 +20,11 @@ from storage.schema import jobs
 from storage.updates import mark_handled
 
 DAY_MS = 24 * 3600 * 1000
-_KEPT_FOR_ANOTHER_TRY = (
-    *("chat_id", "thread_id", "user_id"),
-    *("photo_message_id", "photo_key", "photo_accepted"),
-    *("voice_message_id", "voice_key", "voice_ms"),
-)
+_PREPARED = {
+    "photo_key": ("photo_message_id", "photo_key", "photo_accepted"),
+    "voice_key": ("voice_message_id", "voice_key", "voice_ms"),
+}
+_KEPT_FOR_ANOTHER_TRY = ("chat_id", "thread_id", "user_id", *_PREPARED["photo_key"], *_PREPARED["voice_key"])
 _SILENCE_MS = 2000  # most halves are prepared by then, and there is something to say
 
 
@@ -84,7 +84,11 @@ class Drafts:
         return True
 
     async def settle(self, job: Job, half: Half, **columns: Any) -> Job:
-        """Take `half` from the incoming ones, prepared (its columns are given) or refused. Raises `Overtaken`."""
+        """Take `half` from the incoming ones, prepared (its columns are given) or refused.
+
+        If it was not what it claimed to be, the draft may lack what began a newer one: they become one again.
+        Raises `Overtaken`.
+        """
         now = self._database.now()
         async with self._database.begin() as connection:
             row = (await connection.execute(select(*COLUMNS).where(held(job)).with_for_update())).one_or_none()
@@ -96,9 +100,35 @@ class Drafts:
                 held(job),
                 {"incoming": _dump(left), **look_again(now), "attempts": 0, "updated_at": now, **columns},
             )
-        if settled is None:
-            raise Overtaken
-        return settled
+            if settled is None:
+                raise Overtaken
+            return settled if is_complete(settled) else await self._absorb_newer(connection, settled)
+
+    async def _absorb_newer(self, connection: AsyncConnection, draft: Job) -> Job:
+        newer = next(
+            (
+                job
+                for job in await _drafts(connection, draft.chat_id, draft.thread_id, draft.user_id)
+                if job.id > draft.id
+            ),
+            None,
+        )
+        if newer is None or is_complete(newer):
+            return draft
+        prepared = {
+            name: getattr(newer, name) for key, names in _PREPARED.items() if getattr(newer, key) for name in names
+        }
+        ended = entered(State.CANCELLED, self._database.now()) | {"reason": "merged"}
+        await change(connection, jobs.c.id == newer.id, ended)
+        both = _dump([*incoming(draft), *incoming(newer)])
+        return await change(connection, held(draft), {**prepared, "incoming": both}) or draft
+
+    async def refuse_all(self, job: Job, *, reason: str, **columns: Any) -> Job | None:
+        """End a draft of which nothing is left, unless another half has arrived meanwhile (then None)."""
+        now = self._database.now()
+        unchanged = held(job) & (jobs.c.incoming == job.incoming)
+        async with self._database.begin() as connection:
+            return await change(connection, unchanged, entered(State.FAILED, now) | {"reason": reason} | columns)
 
     async def accept_photo(self, job_id: int, *, user_id: int) -> bool:
         """The owner wants the photo as it is, although no face was found in it."""
@@ -166,24 +196,29 @@ class Drafts:
     async def _draft_for(
         self, connection: AsyncConnection, halves: Sequence[Half], chat_id: int, thread_id: int, user_id: int
     ) -> Job | None:
-        statement = (
-            select(*COLUMNS)
-            .where(
-                jobs.c.chat_id == chat_id,
-                jobs.c.thread_id == thread_id,
-                jobs.c.user_id == user_id,
-                jobs.c.state == State.COLLECTING,
-            )
-            .order_by(jobs.c.id.desc())
-            .with_for_update()
-        )
-        drafts = [Job.of(row) for row in await connection.execute(statement)]
+        drafts = await _drafts(connection, chat_id, thread_id, user_id)
         if len(halves) > 1:
             photo = next(half for half in halves if half.kind is Kind.PHOTO)
             fitting = [draft for draft in drafts if not is_complete(draft) and _has_message(draft, photo.message_id)]
         else:
             fitting = [draft for draft in drafts if not is_complete(draft) or _corrects(halves[0], draft)]
         return fitting[0] if fitting else None
+
+
+async def _drafts(connection: AsyncConnection, chat_id: int, thread_id: int, user_id: int) -> list[Job]:
+    """The drafts of a conversation, newest first, locked."""
+    statement = (
+        select(*COLUMNS)
+        .where(
+            jobs.c.chat_id == chat_id,
+            jobs.c.thread_id == thread_id,
+            jobs.c.user_id == user_id,
+            jobs.c.state == State.COLLECTING,
+        )
+        .order_by(jobs.c.id.desc())
+        .with_for_update()
+    )
+    return [Job.of(row) for row in await connection.execute(statement)]
 
 
 def _corrects(half: Half, draft: Job) -> bool:

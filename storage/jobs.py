@@ -206,8 +206,13 @@ class Jobs:
         async with self._database.begin() as connection:
             return [(voice_ms, took_ms) for voice_ms, took_ms in await connection.execute(statement)]
 
-    async def place_in_queue(self, job: Job) -> int:
-        """1 for the job that waits longest, and so on; a hint for people, since turns are fair between users."""
+    async def place_in_queue(self, job: Job) -> int | None:
+        """1 for the job that waits longest, and so on; a hint for people, since turns are fair between users.
+
+        None where the job does not stand in the queue.
+        """
+        if job.state is not State.QUEUED:
+            return None
         ahead = select(func.count()).where(jobs.c.state == State.QUEUED, jobs.c.queued_at < job.queued_at)
         async with self._database.begin() as connection:
             return (await connection.execute(ahead)).scalar_one() + 1
