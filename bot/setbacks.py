@@ -44,9 +44,10 @@ class Setbacks:
 
     async def are_over(self) -> None:
         """AKOOL has taken a job: if all had to wait, they go on."""
-        if await self.breaker.reset():
+        if await self.breaker.pause() is not None:
             log.info("AKOOL takes jobs again")
             await self.alarms.over(ACCOUNT_ALARM)
+            await self.breaker.reset()  # last: whoever finds the pause still there says all this again
 
     async def _pause(self, job: Job, error: AkoolError) -> None:
         """The account itself is refused, and so would be every job: all wait, and the operator hears of it."""

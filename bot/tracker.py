@@ -95,4 +95,7 @@ class Tracker:
         bell = asyncio.Event()
         while True:
             await self._clock.wait(bell, seconds=LEASE_MS / SECOND_MS / 3)
-            await self._jobs.extend(job, lease_ms=LEASE_MS)
+            try:
+                await self._jobs.extend(job, lease_ms=LEASE_MS)
+            except SQLAlchemyError:  # no reason to break off a call that may be paid for
+                log.exception("a lease can't be extended; trying again", job=job.id)

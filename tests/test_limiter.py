@@ -97,7 +97,7 @@ async def test_what_telegram_does_not_count_is_not_counted(calls: Calls, endpoin
 
 async def test_what_matters_waits_its_turn(calls: Calls, clock: TurnableClock) -> None:
     await let_through([calls.make("sendMessage", 7) for _ in range(4)])
-    waiting = asyncio.create_task(calls.make("sendVideo", 7))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(calls.make("sendVideo", 7))
     while not clock._waiting:
         await asyncio.sleep(0)
     assert not waiting.done()

@@ -10,7 +10,7 @@ import structlog
 
 from bot import logs
 
-TOKEN = "123456:ABC-def_secret"  # noqa: S105 - made up
+TOKEN = "123456:ABC-def_secret"
 SECRETS = [TOKEN, "an-api-key", "a/client+id=="]
 
 

@@ -112,6 +112,6 @@ async def world(
             "allowed_users": "*",
             **settings,
         }
-        chosen = Settings(_env_file=None, **values)
+        chosen = Settings(_env_file=None, **values)  # type: ignore[call-arg]
         await stack.enter_async_context(running(chosen, clock or Clock()))
         yield World(telegram, akool, chosen, telegram.private_chat(first_name="Ada"))
