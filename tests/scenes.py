@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from bot.clock import Clock
 from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
+from media_samples import sound
 from storage.database import Database, open_reader
 from storage.jobs import Job, Jobs, State
 from storage.ledger import Call, Ledger
-from world import PHOTO, VOICE, World
+from world import PHOTO, World
 
 Found = TypeVar("Found")
 
@@ -28,10 +29,10 @@ def new_chat(here: World) -> Chat:
 
 
 async def ask_for_video(here: World) -> Chat:
-    """Somebody new sends a photo and a voice note."""
+    """Somebody new sends a photo and a short voice note."""
     chat = new_chat(here)
     await chat.send_photo(PHOTO)
-    await chat.send_voice(VOICE)
+    await chat.send_voice(sound(seconds=1))
     return chat
 
 

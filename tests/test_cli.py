@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import av
@@ -62,30 +63,33 @@ def environment(telegram: BotApi, akool: Akool, tmp_path: Path) -> Environment:
     }
 
 
-async def start(environment: Mapping[str, str], folder: Path, *arguments: str) -> Process:
+async def start(
+    environment: Mapping[str, str], folder: Path, *arguments: str, output: int | IO[bytes] = PIPE
+) -> Process:
     """Start a command in a process of its own, in a folder without a `.env`."""
     command = (sys.executable, "-m", "bot", *arguments)
-    return await asyncio.create_subprocess_exec(*command, env=environment, cwd=folder, stdout=PIPE, stderr=STDOUT)
+    return await asyncio.create_subprocess_exec(*command, env=environment, cwd=folder, stdout=output, stderr=STDOUT)
 
 
 async def ended(process: Process) -> str:
-    """Wait for its end; returns what it wrote."""
+    """Wait for its end; returns what it wrote to us."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         output, _ = await process.communicate()
-    return output.decode()
+    return (output or b"").decode()
 
 
 @asynccontextmanager
 async def running(environment: Mapping[str, str], folder: Path, telegram: BotApi) -> AsyncIterator[Process]:
-    """The service, from its first poll on; killed at the end of the block if it still runs."""
-    process = await start(environment, folder, "run")
+    """The service, from its first poll on, with its log in a file; killed at the end of the block if it still runs."""
+    with (folder / "log").open("wb") as log:
+        process = await start(environment, folder, "run", output=log)
     try:
         await telegram.wait_for_call("getUpdates", timeout_seconds=PATIENCE_SECONDS)
         yield process
     finally:
         if process.returncode is None:
             process.kill()
-            await process.communicate()
+            await process.wait()
 
 
 def use(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -101,6 +105,7 @@ async def run_here(*arguments: str) -> int:
 
 
 async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
+    *,
     telegram: BotApi,
     akool: Akool,
     environment: Environment,
@@ -133,9 +138,10 @@ async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
         assert await run_here("jobs", "--json") == 0
         assert await run_here("backup", "copy.sqlite3") == 0
         process.terminate()
-        log = await ended(process)
+        await ended(process)
 
     assert process.returncode == 0
+    log = (tmp_path / "log").read_text()
     [job] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert (job["chat_id"], job["user_id"], job["akool_id"]) == (ada.id, ada.id, akool.videos[0].id)
     async with s3_store(weed_url, temp_folder=tmp_path, prefix="cli") as store, store.open(job["video_key"]) as path:
@@ -156,6 +162,7 @@ async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
 
 
 async def test_jobs_tells_of_them_beside_the_running_bot_and_after_its_end(
+    *,
     telegram: BotApi,
     akool: Akool,
     environment: Environment,

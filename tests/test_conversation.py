@@ -227,9 +227,10 @@ async def test_in_a_group_only_commands_are_answered(here: World) -> None:
 async def test_nobody_is_let_in_by_default_and_is_told_so_once_an_hour(tmp_path: Path, clock: TurnableClock) -> None:
     async with world(tmp_path, clock=clock, allowed_users="") as here:
         assert (await ask(here.ada, "/start")).text == texts.stranger(here.ada.id)
+        clock.turn(seconds=3000)
         await send_pair(here.ada)
         await all_handled(here)
-        clock.turn(seconds=3600)
+        clock.turn(seconds=600)
         await ask(here.ada, "/help")
         assert from_bot(here.ada) == [texts.stranger(here.ada.id)] * 2
         assert await here.jobs() == []

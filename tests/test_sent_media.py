@@ -243,6 +243,13 @@ async def test_anything_else_is_told_what_is_needed(here: World, ada: Chat, send
     assert job.state is State.COLLECTING
 
 
+async def test_what_says_that_it_is_too_big_is_not_fetched(here: World, ada: Chat) -> None:
+    message = await ada.send_voice(sound(), **CLAIMS_25_MB)
+    await says(ada, sentence("file_too_big"))
+    file_id = message.raw["voice"]["file_id"]
+    assert not [call for call in here.telegram.calls if call.parameters.get("file_id") == file_id]
+
+
 async def test_a_good_picture_after_a_bad_one_completes_the_job(here: World, ada: Chat) -> None:
     voice = await VOICE(ada)
     assert await refusal_of(ada, GARBAGE) == sentence("unknown_kind")

