@@ -50,7 +50,12 @@ class Tracker:
         return [*due, *admitted]
 
     async def next_due(self) -> int | None:
-        return await self._jobs.next_due()
+        """When a job falls due, or a queued one can be admitted."""
+        now = self._clock.now()
+        due_at = await self._jobs.next_due()
+        if (due_at is None or due_at > now) and await self._ledger.may_admit(at_akool=self._at_akool):
+            return now
+        return due_at
 
     async def do(self, work: Work) -> None:
         """Run a job's steps for as long as they lead on; leave it due later where one fails."""

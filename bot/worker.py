@@ -64,13 +64,15 @@ class Worker(Generic[Item]):
         while not self._stopping:
             self._bell.clear()
             try:
-                await self._take()
                 pause = await self._pause()
+                if pause <= 0:
+                    await self._take()
+                    pause = await self._pause()
                 self.beat_at = self._clock.now()
             except Exception:
                 log.exception("the queue can't be read; trying again", worker=self.name)
                 pause = _AFTER_TROUBLE_SECONDS
-            await self._clock.wait(self._bell, seconds=pause)
+            await self._clock.wait(self._bell, seconds=max(pause, _SHORTEST_PAUSE_SECONDS))
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Take nothing new, let what runs finish, and cancel what is not done within the grace."""
@@ -107,5 +109,4 @@ class Worker(Generic[Item]):
         due_at = await self._queue.next_due()
         if due_at is None:
             return self._idle_seconds
-        until_due = (due_at - self._clock.now()) / 1000
-        return min(max(until_due, _SHORTEST_PAUSE_SECONDS), self._idle_seconds)
+        return min((due_at - self._clock.now()) / 1000, self._idle_seconds)

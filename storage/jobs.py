@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, func, select, update
+from sqlalchemy import ColumnElement, Integer, Row, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, among
@@ -156,6 +156,27 @@ async def change(connection: AsyncConnection, where: ColumnElement[bool], values
     return Job.of(row) if row else None
 
 
+# Built once, since they run many times a job, and building them costs more than running them.
+_CLAIM = (
+    update(jobs)
+    .where(
+        among(
+            jobs.c.id,
+            select(jobs.c.id)
+            .where(jobs.c.due_at <= bindparam("now"), jobs.c.state != State.QUEUED)
+            .order_by(jobs.c.due_at)
+            .limit(bindparam("most", type_=Integer))
+            .with_for_update(skip_locked=True),
+        )
+    )
+    .values(claim=bindparam("claimed_by"), due_at=bindparam("until"), rung=0)
+    .returning(*COLUMNS)
+)
+_NEXT_DUE = select(func.min(jobs.c.due_at)).where(
+    ~((jobs.c.state == State.QUEUED) & (jobs.c.due_at <= bindparam("now")))
+)
+
+
 class Jobs:
     """The queue (a WHERE clause on `due_at`), claims with fencing tokens, and guarded transitions."""
 
@@ -225,26 +246,16 @@ class Jobs:
         Queued jobs are not among them: they leave the queue through `Ledger.admit` only.
         """
         now = self._database.now()
-        due = (
-            select(jobs.c.id)
-            .where(jobs.c.due_at <= now, jobs.c.state != State.QUEUED)
-            .order_by(jobs.c.due_at)
-            .limit(most)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(jobs)
-            .where(among(jobs.c.id, due))
-            .values(claim=secrets.token_hex(8), due_at=now + lease_ms, rung=0)
-            .returning(*COLUMNS)
-        )
+        claim = {"now": now, "most": most, "claimed_by": secrets.token_hex(8), "until": now + lease_ms}
         async with self._database.begin() as connection:
-            return [Job.of(row) for row in await connection.execute(statement)]
+            return [Job.of(row) for row in await connection.execute(_CLAIM, claim)]
 
     async def next_due(self) -> int | None:
-        """When the next job falls due. A queued one whose time has come waits for a slot, not for the clock."""
-        waits_for_slot = (jobs.c.state == State.QUEUED) & (jobs.c.due_at <= self._database.now())
-        return await self._database.earliest(jobs.c.due_at, ~waits_for_slot)
+        """When the next job falls due. A queued one whose time has come waits for a place, not for the clock."""
+        now = self._database.now()
+        async with self._database.begin() as connection:
+            earliest: int | None = await connection.scalar(_NEXT_DUE, {"now": now})
+        return earliest
 
     async def release_all(self) -> None:
         """Give back every claim of a process that is gone. Only for the sole process on a database."""

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, func, insert, select, text, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.breaker import places_left
 from storage.database import Database
 from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
-from storage.schema import calls, jobs
+from storage.schema import breaker, calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
 _TOKEN_BYTES = 24
@@ -68,6 +68,12 @@ class Ledger:
                 turns = turns[: await places_left(connection, len(turns), now)]
             intended = [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
         return [admitted for admitted in intended if admitted is not None]
+
+    async def may_admit(self, *, at_akool: int) -> bool:
+        """Whether `admit` would let somebody in now; a cheap look before it."""
+        now = {"now": self._database.now(), "at_akool": at_akool}
+        async with self._database.begin() as connection:
+            return bool(await connection.scalar(_MAY_ADMIT, now))
 
     async def _intend(
         self, connection: AsyncConnection, job_id: int, now: int, lease_ms: int
@@ -176,6 +182,16 @@ def _takes_a_place(table: FromClause) -> ColumnElement[bool]:
     """Whether AKOOL may be working on the job, unless its owner was asked and has not answered."""
     is_asked = func.coalesce(table.c.reason, "") == SUBMIT_UNKNOWN
     return table.c.state.in_(AT_AKOOL) & ~is_asked
+
+
+# Built once, since it runs many times a job.
+_MAY_ADMIT = select(
+    and_(
+        exists().where(jobs.c.state == State.QUEUED, jobs.c.due_at <= bindparam("now")),
+        select(func.count()).where(_takes_a_place(jobs)).scalar_subquery() < bindparam("at_akool"),
+        ~exists().where(breaker.c.try_at > bindparam("now")),
+    )
+)
 
 
 def _fair_turns(now: int) -> Any:
