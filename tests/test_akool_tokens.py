@@ -40,6 +40,7 @@ class Issuer:
         (jwt(expires_in_seconds=30), "next"),
         (jwt(expires_in_seconds=-30), "next"),
     ],
+    ids=["no JWT", "in an hour", "in half a minute", "expired"],  # the same in every process
 )
 async def test_a_token_is_kept_until_shortly_before_it_expires(first: str, then: str | None) -> None:
     """A JWT is renewed in its last minute; any other token lasts until AKOOL refuses it."""
