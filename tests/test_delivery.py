@@ -328,8 +328,8 @@ async def test_where_the_delivery_cant_be_noted_the_status_message_becomes_the_v
     """As after a crash between the sending and the note of it."""
     async with refusing(here, "UPDATE OF video_message_id ON jobs"):
         await story.finish()
-        await story.tried(1)
-        await passing(here, story.clock, story.chat, video_in(story.chat))
+        edited = here.telegram.wait_until(lambda: "editMessageMedia" in story.calls, timeout_seconds=60)
+        await passing(here, story.clock, story.chat, edited)
     await story.until(State.DELIVERED)
 
     assert story.calls[0] == "sendVideo"

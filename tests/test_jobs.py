@@ -297,3 +297,14 @@ async def test_a_job_under_an_old_button_is_never_a_new_one(database: Database, 
         await connection.execute(text("DELETE FROM jobs"))
     assert (await insert_job(database, State.QUEUED)).id > gone.id
     assert await jobs.get(gone.id) is None
+
+
+async def test_a_bell_does_not_ring_on_in_the_next_state(database: Database, jobs: Jobs, clock: Clock) -> None:
+    """Else the first failure there would not be waited after."""
+    await insert_job(database, State.RENDERING)
+    [held] = await jobs.claim(9, lease_ms=LEASE_MS)
+    await jobs.ring(held.id, state=State.RENDERING)
+    saving = await jobs.advance(held, State.SAVING)
+    await jobs.retry(saving, due_at=clock() + 5000)
+
+    assert await jobs.claim(9, lease_ms=LEASE_MS) == []
