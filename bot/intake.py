@@ -142,7 +142,7 @@ class Dispatcher:
     async def do(self, stored: StoredUpdate) -> None:
         """Handle an update; try again what fails, a few times, and then set it aside."""
         try:
-            update = Update.de_json(json.loads(stored.raw), self._application.bot)
+            update = Update.de_json(stored.json, self._application.bot)
         except Exception as error:  # noqa: BLE001 - nothing that somebody sends may stop the rest
             log.warning("an update can't be parsed", update=stored.update_id, error=type(error).__name__)
             await self._updates.set_aside(stored, error=f"unparsable: {type(error).__name__}")
