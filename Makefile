@@ -1,7 +1,8 @@
 # Everything sets itself up: a virtual environment in .venv, filled from the hashed locks.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+# --no-deps: the locks are whole, and older pips look for newer versions of what is asked for with an extra.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
 .PHONY: demo test run lint format bench lock clean
 

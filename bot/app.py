@@ -31,7 +31,7 @@ from bot.server import serving
 from bot.setbacks import Setbacks
 from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
-from bot.telegram import Files, Webhook, build_application, log_in
+from bot.telegram import Files, TelegramApplication, Webhook, build_application, log_in
 from bot.tracker import LEASE_MS, Tracker
 from bot.web import Web
 from bot.worker import Queue, Worker
@@ -75,6 +75,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[str]:
             signer=signer,
             database=database,
             store=await stack.enter_async_context(resources.open_store(settings, signer, scratch)),
+            application=build_application(
+                settings.telegram_bot_token.get_secret_value(), settings.telegram_api_url, Limiter(clock)
+            ),
             akool_client=await stack.enter_async_context(resources.open_akool(settings)),
             http=await stack.enter_async_context(resources.open_http()),
             studio=stack.enter_context(resources.open_studio()),
@@ -102,6 +105,7 @@ class Service:
         signer: MediaSigner,
         database: Database,
         store: ObjectStore,
+        application: TelegramApplication,
         akool_client: akool.Client,
         http: httpx.AsyncClient,
         studio: Studio,
@@ -121,8 +125,7 @@ class Service:
         breaker, alarms = Breaker(database), Alarms(database)
         updates_bell, jobs_bell, statuses_bell = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-        token = settings.telegram_bot_token.get_secret_value()
-        self._application = application = build_application(token, settings.telegram_api_url, Limiter(clock))
+        self._application = application
         delivery = Delivery(application.bot, studio, store, clock, scratch)
         pipeline = Pipeline(
             settings=settings,
@@ -176,7 +179,13 @@ class Service:
             worker("statuses", statuses, keeper.do, statuses_bell),
             worker("alarms", alarms, voice.do, asyncio.Event()),
         ]
-        self._poller = Poller(http, token=token, api_url=settings.telegram_api_url, intake=intake, clock=clock)
+        self._poller = Poller(
+            http,
+            token=settings.telegram_bot_token.get_secret_value(),
+            api_url=settings.telegram_api_url,
+            intake=intake,
+            clock=clock,
+        )
         self._polls = settings.telegram_updates == "polling"
         self._webhook = None if self._polls else Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook)
         self._tasks: set[asyncio.Task[None]] = set()

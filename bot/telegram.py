@@ -30,8 +30,13 @@ MOST_BYTES_UP = 50 * 1000 * 1000
 _CHUNK_BYTES = 1 << 16
 
 
-def build_application(token: str, api_url: str, limiter: BaseRateLimiter[Any]) -> TelegramApplication:
-    """An application without an updater: we fetch and store updates ourselves before they are acknowledged."""
+def build_application(
+    token: str, api_url: str, limiter: BaseRateLimiter[Any], *, transport: httpx.AsyncBaseTransport | None = None
+) -> TelegramApplication:
+    """An application without an updater: we fetch and store updates ourselves before they are acknowledged.
+
+    `transport` carries its requests instead of the network.
+    """
     request = HTTPXRequest(
         connection_pool_size=64,
         connect_timeout=10,
@@ -39,6 +44,7 @@ def build_application(token: str, api_url: str, limiter: BaseRateLimiter[Any]) -
         write_timeout=30,
         pool_timeout=10,
         media_write_timeout=300,
+        httpx_kwargs={"transport": transport} if transport else None,
     )
     return (
         ApplicationBuilder()
