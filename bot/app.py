@@ -66,7 +66,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(open_database(database_url, now=clock.now))
-        scratch = stack.enter_context(resources.scratch_folder(settings.data_dir, alone=not database.is_postgres))
+        scratch = stack.enter_context(resources.scratch_folder(settings.data_dir))
         service = Service(
             settings,
             clock,
@@ -146,7 +146,7 @@ class Service:
             ring=jobs_bell.set,
         )
         ring = _both(jobs_bell, statuses_bell)
-        Handlers(settings, jobs, drafts, notices, ring).register(application)
+        Handlers(settings, jobs, drafts, ledger, notices, ring).register(application)
         Buttons(jobs, drafts, ledger, ring).register(application)
 
         intake = Intake(updates, updates_bell.set)
@@ -155,7 +155,9 @@ class Service:
             pipeline, jobs, ledger, clock, at_akool=settings.akool_max_concurrent, changed=statuses_bell.set
         )
         keeper = StatusKeeper(settings, clock, statuses=statuses, jobs=jobs, breaker=breaker, delivery=delivery)
-        voice = OperatorsVoice(alarms, application.bot, [admin for admin in settings.admin_users if admin != "*"])
+        voice = OperatorsVoice(
+            alarms, application.bot, clock, [admin for admin in settings.admin_users if admin != "*"]
+        )
         idle_seconds = 1.0 if database.is_postgres else 15.0  # nobody else writes to our SQLite
 
         def worker(

@@ -54,7 +54,7 @@ class Buttons:
                 return texts.WILL_TRY_AGAIN
             case "leave" if await self.ledger.leave(job.id, user_id=job.user_id):
                 return texts.LEFT
-            case "cancel" if await self.jobs.cancel(job.id, states=OPEN):
+            case "cancel" if await self.ledger.cancel(job.id, states=OPEN):
                 return texts.CANCELLED if job.state in FREE else texts.CANCELLED_PAID
             case _:
                 return texts.TOO_LATE

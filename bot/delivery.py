@@ -1,6 +1,6 @@
 """Getting messages and videos into a chat, and telling afterwards what may have happened."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,10 @@ from storage.objects import ObjectStore
 
 _SEND_TIMEOUT_SECONDS = 180  # Telegram answers only after it has processed the video
 _LINK_TTL_SECONDS = 6 * 24 * 3600
+
+
+Place = dict[str, Any]
+"""Where in a chat a message goes: its topic, and what it replies to, as the Bot API names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +89,19 @@ class Delivery:
         """Send the job's video as a reply to its voice note. Raises `DeliveryFailed`."""
         if parcel is None:
             return await self._send_link(job)
-        with parcel.path.open("rb") as video, parcel.thumbnail.open("rb") as thumbnail, telling_apart():
-            message = await self._bot.send_video(
-                job.chat_id,
-                video=_streamed(video, "video.mp4"),
-                thumbnail=_streamed(thumbnail, "thumbnail.jpg"),
-                message_thread_id=job.thread_id or None,
-                reply_parameters=_reply_to(job.voice_message_id),
-                read_timeout=_SEND_TIMEOUT_SECONDS,
-                **parcel.geometry,
-            )
-        return _delivered(message)
+
+        async def send(place: Place) -> Message:
+            with parcel.path.open("rb") as video, parcel.thumbnail.open("rb") as thumbnail:
+                return await self._bot.send_video(
+                    job.chat_id,
+                    video=_streamed(video, "video.mp4"),
+                    thumbnail=_streamed(thumbnail, "thumbnail.jpg"),
+                    read_timeout=_SEND_TIMEOUT_SECONDS,
+                    **place,
+                    **parcel.geometry,
+                )
+
+        return _delivered(await _in_place(job, job.voice_message_id, send))
 
     async def turn_status_into_video(self, job: Job, parcel: Parcel | None) -> Delivered:
         """Edit the job's status message into its video: repeatable, and no second ping for who has it already.
@@ -158,16 +164,17 @@ class Delivery:
 
     async def say(self, job: Job, say: Say, *, reply_to: int | None, is_status: bool = False) -> int:
         """Send a message about a job, and return its id. Raises `DeliveryFailed`."""
-        with telling_apart():
-            message = await self._bot.send_message(
+
+        async def send(place: Place) -> Message:
+            return await self._bot.send_message(
                 job.chat_id,
                 say.text,
-                message_thread_id=job.thread_id or None,
-                reply_parameters=_reply_to(reply_to),
                 reply_markup=keyboard(say),
                 rate_limit_args=STATUS if is_status else None,
+                **place,
             )
-        return message.message_id
+
+        return (await _in_place(job, reply_to, send)).message_id
 
     async def edit(self, job: Job, message_id: int, say: Say) -> bool:
         """Change a status message; False where there is nothing to change any more. Raises `DeliveryFailed`."""
@@ -207,8 +214,21 @@ def keyboard(say: Say) -> InlineKeyboardMarkup | None:
     return InlineKeyboardMarkup(rows) if rows else None
 
 
-def _reply_to(message_id: int | None) -> ReplyParameters | None:
-    return ReplyParameters(message_id, allow_sending_without_reply=True) if message_id else None
+async def _in_place(job: Job, reply_to: int | None, send: Callable[[Place], Awaitable[Message]]) -> Message:
+    """Send into the job's topic, as a reply; without the one or the other where it is gone."""
+    reply = ReplyParameters(reply_to, allow_sending_without_reply=True) if reply_to else None
+    place: Place = {"message_thread_id": job.thread_id or None, "reply_parameters": reply}
+    while True:
+        try:
+            with telling_apart():
+                return await send(place)
+        except DeliveryFailed as failed:
+            if failed.thread_gone and place["message_thread_id"]:
+                place["message_thread_id"] = None
+            elif failed.replied_gone and place["reply_parameters"]:
+                place["reply_parameters"] = None
+            else:
+                raise
 
 
 def _streamed(file: Any, name: str, *, attach: bool = False) -> InputFile:

@@ -14,7 +14,6 @@ from telegram.error import Forbidden
 from telegram.ext import (
     ApplicationHandlerStop,
     CallbackContext,
-    ChatMemberHandler,
     CommandHandler,
     MessageHandler,
     TypeHandler,
@@ -29,6 +28,7 @@ from bot.telegram import TelegramApplication
 from bot.texts import Button, Say
 from storage.drafts import Drafts, Half, Kind
 from storage.jobs import FREE, OPEN, Job, Jobs
+from storage.ledger import Ledger
 from storage.notices import Notices
 
 Context = CallbackContext[Any, Any, Any, Any]
@@ -55,21 +55,41 @@ class Handlers:
     settings: Settings
     jobs: Jobs
     drafts: Drafts
+    ledger: Ledger
     notices: Notices
     ring: Callable[[], None]
 
     def register(self, application: TelegramApplication) -> None:
         new = filters.UpdateType.MESSAGE
         private = filters.ChatType.PRIVATE & new
+        application.add_handler(TypeHandler(Update, self.follow_chat), group=-2)
         application.add_handler(TypeHandler(Update, self.check_access), group=-1)
         application.add_handler(CommandHandler("start", self.start, filters=new))
         application.add_handler(CommandHandler("help", self.help, filters=new))
         application.add_handler(CommandHandler("status", self.status, filters=new))
         application.add_handler(CommandHandler("cancel", self.cancel, filters=new))
-        application.add_handler(ChatMemberHandler(self.note_membership, ChatMemberHandler.MY_CHAT_MEMBER))
-        application.add_handler(MessageHandler(new & filters.StatusUpdate.MIGRATE, self.note_migration))
         application.add_handler(MessageHandler(private & _HasHalf(), self.take_half))
         application.add_handler(MessageHandler(private & _SaidSomething(), self.explain))
+
+    # --- what becomes of a chat ---
+
+    async def follow_chat(self, update: Update, _context: Context) -> None:
+        """Whoever it is that speaks: what waits for that chat, since it had blocked us, is brought to it now.
+
+        A group that became a supergroup has another id; either of the two chats may tell.
+        """
+        message, change, chat = update.message, update.my_chat_member, update.effective_chat
+        is_news = True
+        if message is not None and message.migrate_to_chat_id is not None:
+            await self.jobs.move_chat(message.chat_id, message.migrate_to_chat_id)
+        elif message is not None and message.migrate_from_chat_id is not None:
+            await self.jobs.move_chat(message.migrate_from_chat_id, message.chat_id)
+        elif change is not None and change.new_chat_member.status in (ChatMember.BANNED, ChatMember.LEFT):
+            is_news = False
+        else:
+            is_news = chat is not None and await self.jobs.wake_chat(chat.id)
+        if is_news:
+            self.ring()
 
     # --- access ---
 
@@ -93,8 +113,6 @@ class Handlers:
     # --- commands ---
 
     async def start(self, update: Update, context: Context) -> None:
-        await self.jobs.wake_chat(_message(update).chat_id)
-        self.ring()
         await _answer(context.bot, _message(update), Say(texts.WELCOME))
 
     async def help(self, update: Update, context: Context) -> None:
@@ -111,7 +129,7 @@ class Handlers:
         """Cancel the sender's newest open job, where it costs nothing; else ask first."""
         say = Say(texts.NOTHING_OPEN)
         for job in (await self._open_jobs(update))[:1]:
-            if await self.jobs.cancel(job.id, states=FREE):
+            if await self.ledger.cancel(job.id, states=FREE):
                 say = Say(texts.CANCELLED)
             else:
                 say = Say(texts.ALREADY_PAID, (Button(texts.BUTTON_CANCEL_ANYWAY, f"cancel:{job.id}"),))
@@ -121,24 +139,6 @@ class Handlers:
     async def _open_jobs(self, update: Update) -> list[Job]:
         message = _message(update)
         return list(await self.jobs.list(states=OPEN, chat_id=message.chat_id, user_id=sender_id(message)))
-
-    # --- what becomes of a chat ---
-
-    async def note_membership(self, update: Update, _context: Context) -> None:
-        """Somebody unblocked the bot, or took it in again: what waits for that chat is delivered."""
-        change = update.my_chat_member
-        if change is not None and change.new_chat_member.status not in (ChatMember.BANNED, ChatMember.LEFT):
-            await self.jobs.wake_chat(change.chat.id)
-            self.ring()
-
-    async def note_migration(self, update: Update, _context: Context) -> None:
-        """A group became a supergroup, with another id; either of the two chats may tell."""
-        message = _message(update)
-        if message.migrate_to_chat_id is not None:
-            await self.jobs.move_chat(message.chat_id, message.migrate_to_chat_id)
-        elif message.migrate_from_chat_id is not None:
-            await self.jobs.move_chat(message.migrate_from_chat_id, message.chat_id)
-        self.ring()
 
     # --- halves ---
 

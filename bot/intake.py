@@ -13,11 +13,13 @@ from typing import Any
 
 import httpx
 import structlog
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from telegram import Update
+from telegram.error import BadRequest, NetworkError, RetryAfter
 from telegram.ext import CallbackContext
 
 from bot.clock import Clock
-from bot.patience import DAY_MS, SECOND_MS, backoff_ms
+from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
 from storage.updates import StoredUpdate, Updates
 
@@ -30,6 +32,7 @@ _POLL_SECONDS = 50  # the most that the Bot API server allows
 _MOST_PER_POLL = 100
 _FORGET_OFFSET_AFTER_MS = 6 * DAY_MS  # after a week of silence Telegram starts from a random id
 _MOST_ATTEMPTS = 5
+_MOST_PATIENT_ATTEMPTS = 24 * 60  # about a day
 
 
 class Intake:
@@ -154,10 +157,18 @@ class Dispatcher:
             await self._updates.finish(stored)
             return
         log.error("an update can't be handled", update=stored.update_id, exc_info=trouble[0])
-        if stored.attempts + 1 >= _MOST_ATTEMPTS:
+        if stored.attempts + 1 >= (_MOST_PATIENT_ATTEMPTS if _will_pass(trouble[0]) else _MOST_ATTEMPTS):
             await self._updates.set_aside(stored, error=type(trouble[0]).__name__)
         else:
-            await self._updates.retry(stored, due_at=self._clock.now() + backoff_ms(stored.attempts))
+            due_at = self._clock.now() + backoff_ms(stored.attempts, most_ms=MINUTE_MS)
+            await self._updates.retry(stored, due_at=due_at)
+
+
+def _will_pass(error: Exception) -> bool:
+    """Whether it is no fault of the update: the database or Telegram does not work for now."""
+    if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
+        return False
+    return isinstance(error, NetworkError | RetryAfter | SQLAlchemyError)
 
 
 async def _note_trouble(_update: object, context: CallbackContext[Any, Any, Any, Any]) -> None:

@@ -7,14 +7,19 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bot import texts
+from bot.clock import Clock
+from bot.patience import MINUTE_MS
 from storage.alarms import Alarm, Alarms
 
 log = structlog.get_logger()
 
+_TELL_AGAIN_AFTER_MS = 10 * MINUTE_MS
+
 
 class OperatorsVoice:
-    def __init__(self, alarms: Alarms, bot: ExtBot[Any], admins: list[int]) -> None:
+    def __init__(self, alarms: Alarms, bot: ExtBot[Any], clock: Clock, admins: list[int]) -> None:
         self._alarms = alarms
+        self._clock = clock
         self._bot = bot
         self._admins = admins
 
@@ -25,6 +30,8 @@ class OperatorsVoice:
         reached = [await self._tell(admin, text) for admin in self._admins]
         if any(reached) or not reached:
             await self._alarms.told(alarm)
+        else:
+            await self._alarms.put_off(alarm, until_ms=self._clock.now() + _TELL_AGAIN_AFTER_MS)
 
     async def _tell(self, admin: int, text: str) -> bool:
         try:

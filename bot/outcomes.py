@@ -18,6 +18,7 @@ from telegram.error import (
 # Descriptions of the Bot API server that will not change by trying again.
 _CHAT_GONE = ("chat not found", "chat_write_forbidden", "peer_id_invalid", "user is deactivated")
 _MESSAGE_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_REPLIED_GONE = ("message to be replied not found", "replied message not found", "message to reply not found")
 _THREAD_GONE = ("message thread not found", "topic_closed", "topic_deleted")
 
 
@@ -51,6 +52,11 @@ class DeliveryFailed(Exception):
     def thread_gone(self) -> bool:
         """Whether the topic is closed or was deleted."""
         return self._says(_THREAD_GONE)
+
+    @property
+    def replied_gone(self) -> bool:
+        """Whether the message that is replied to was deleted."""
+        return self._says(_REPLIED_GONE)
 
     @property
     def message_gone(self) -> bool:

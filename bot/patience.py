@@ -9,6 +9,8 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
+CHAT_MAY_RETURN_MS = 30 * DAY_MS
+
 _QUESTIONS_GROW = 1.25
 _QUESTIONS_MOST = 3  # times the first delay
 
@@ -24,7 +26,7 @@ def question_delay_ms(asked: int, *, first_ms: float) -> int:
     return int(first_ms * min(_QUESTIONS_GROW**asked, _QUESTIONS_MOST))
 
 
-def create_again_after_ms(error: AkoolError, *, attempts: int, waited_ms: int) -> int | None:
+def create_again_after_ms(error: AkoolError, *, attempts: int, refused_for_ms: int) -> int | None:
     """When to repeat a create call that was surely not accepted; None: give the job up.
 
     AKOOL's "please try again later" codes are also what it says of media that it could not fetch or use, so these
@@ -34,7 +36,7 @@ def create_again_after_ms(error: AkoolError, *, attempts: int, waited_ms: int) -
         return None
     if isinstance(error, CreateFailed):
         return backoff_ms(attempts, first_ms=4 * SECOND_MS) if attempts < 4 else None  # noqa: PLR2004 - five in all
-    if waited_ms > HOUR_MS:
+    if refused_for_ms > HOUR_MS:
         return None
     asked_for = int((error.retry_after_seconds or 0) * SECOND_MS)
     return max(asked_for, backoff_ms(attempts, most_ms=MINUTE_MS))

@@ -13,6 +13,7 @@ outcome is unknown waits for its callback, and then for its owner's word.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ from bot.media import BrokenVideo, Refusal, Studio
 from bot.outcomes import DeliveryFailed
 from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
-from bot.setbacks import Setbacks
+from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import Say
 from storage.drafts import Drafts, Half, Kind, incoming
 from storage.jobs import Job, Jobs, State, look_again
@@ -43,6 +44,7 @@ _DRAFT_LIFE_MS = 7 * DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
 _MOST_FETCHES_FROM_TELEGRAM = 8
 _MEDIA_URL_TTL_SECONDS = 24 * 3600
+_UNHEARD_OF_MS = DAY_MS
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class Pipeline:
     async def submit(self, job: Job, token: str) -> None:
         """Make the create call that the ledger's `token` stands for. Only for who got it from `Ledger.admit`."""
         callback_url = f"{self.settings.public_url}/akool/{token}" if self.settings.public_url else None
+        await self.jobs.save(job)  # still ours? Who was away for longer than a lease must not pay any more
         try:
             video = await self.client.create_talking_photo(
                 talking_photo_url=self._url(job.photo_key),
@@ -180,20 +183,22 @@ class Pipeline:
 
     async def look(self, job: Job) -> Job | None:
         now = self.clock.now()
-        overdue = now - (job.submitted_at or now) > self._render_timeout_ms
+        overdue_ms = now - (job.submitted_at or now) - self._render_timeout_ms
+        gives_up = overdue_ms > 0
         try:
             video = await self.client.get_video(job.akool_id or "")
         except akool.AkoolError as error:
             log.warning("AKOOL can't say how a render stands", job=job.id, error=type(error).__name__, code=error.code)
             video = None
+            # It may be finished and paid for: not knowing is no reason to give it up, for a while.
+            gives_up = overdue_ms > (0 if isinstance(error, akool.NotFound) else _UNHEARD_OF_MS)
         if video is not None and video.done:
             return await self._leave_akool(job, State.SAVING, result_url=video.url, rendered_at=now)
         if video is not None and video.status is akool.VideoStatus.FAILED:
             log.warning("AKOOL could not make a video", job=job.id, why=video.failure_reason)
             charged = bool(video.deduction_credit)
-            reason = "render_failed_paid" if charged else "render_failed"
-            return await self._leave_akool(job, State.FAILED, reason=reason, paid=int(charged))
-        if overdue:
+            return await self._leave_akool(job, State.FAILED, reason=why_not_rendered(video), paid=int(charged))
+        if gives_up:
             return await self._leave_akool(job, State.FAILED, reason="render_timeout")
         asked = job.attempts + 1
         await self.jobs.release(job, due_at=now + self._next_question_ms(asked), attempts=asked)
@@ -214,7 +219,7 @@ class Pipeline:
         with TemporaryDirectory(dir=self.scratch) as folder:
             video = Path(folder, "result.mp4")
             try:
-                await self.results.fetch(job.result_url or "", video)
+                await self.results.fetch(await self._result_url(job), video)
                 await self.studio.clip(video)
             except (ResultUnavailable, BrokenVideo) as trouble:
                 return await self.setbacks.not_saved(job, trouble)
@@ -222,25 +227,36 @@ class Pipeline:
             await self.store.put(key, video)
         return await self.jobs.advance(job, State.DELIVERING, video_key=key)
 
+    async def _result_url(self, job: Job) -> str:
+        """Where the result is; asked for anew where it was not to be had there."""
+        if job.attempts:
+            with suppress(akool.AkoolError):
+                video = await self.client.get_video(job.akool_id or "")
+                return video.url or job.result_url or ""
+        return job.result_url or ""
+
     # --- deliver ---
 
     async def deliver(self, job: Job) -> Job | None:
         """Send the video. Where an earlier try may have got through, edit the status message into it instead."""
+        may_be_there = job.sending_at is not None
         try:
             async with self.delivery.parcel(job) as parcel:
-                if job.sending_at is None:
+                if not may_be_there:
                     job = await self.jobs.save(job, sending_at=self.clock.now())
                     delivered = await self.delivery.send_video(job, parcel)
                 else:
                     delivered = await self.delivery.turn_status_into_video(job, parcel)
         except DeliveryFailed as failed:
-            return await self.setbacks.not_delivered(job, failed)
-        return await self.jobs.advance(
+            return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
+        job = await self.jobs.advance(
             job,
             State.DELIVERED,
             video_message_id=delivered.message_id,
             video_file_id=delivered.file_id,
         )
+        await self.setbacks.delivery_works()
+        return job
 
     # ---
 

@@ -1,11 +1,12 @@
 """What the service opens before it runs: keys, folders, the store, clients."""
 
+import fcntl
 import hmac
 import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from bot.media import Studio
 from storage.objects import LocalStore, MediaSigner, ObjectStore, S3Store
 
 _SECRET_BYTES = 32
+_ALIVE = "alive"
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,33 @@ def _kept_secret(path: Path) -> str:
 
 
 @contextmanager
-def scratch_folder(data_dir: Path, *, alone: bool) -> Iterator[Path]:
-    """A folder for temporary files. Where no other process shares `data_dir`, what dead ones left there goes."""
+def scratch_folder(data_dir: Path) -> Iterator[Path]:
+    """A folder for this process's temporary files; what dead processes left beside it goes.
+
+    Others may share `data_dir` and be alive: each holds a lock in its folder for as long as it lives.
+    """
     parent = data_dir / "tmp"
-    if alone:
-        shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=parent) as folder:
-        yield Path(folder)
+    with ExitStack() as stack:
+        with (parent / ".lock").open("w") as door:  # nobody looks while a folder is made
+            fcntl.flock(door, fcntl.LOCK_EX)
+            for left in filter(_is_left_over, parent.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=parent)))
+            alive = stack.enter_context((folder / _ALIVE).open("w"))
+            fcntl.flock(alive, fcntl.LOCK_EX)
+        yield folder
+
+
+def _is_left_over(folder: Path) -> bool:
+    try:
+        with (folder / _ALIVE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return folder.is_dir()
+    return True
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import httpx
 
 _CHUNK_BYTES = 1 << 18
 _MOST_BYTES = 2_000_000_000
+_LONGEST_SECONDS = 1800  # for the whole file, however slowly it drips
 
 
 class ResultUnavailable(Exception):
@@ -30,11 +31,14 @@ class Results:
     async def fetch(self, url: str, target: Path) -> None:
         """Stream the file at `url` to `target`. Raises `ResultUnavailable`."""
         try:
-            for _ in range(4):
-                redirect = await self._fetch(url, target)
-                if redirect is None:
-                    return
-                url = redirect
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                for _ in range(4):
+                    redirect = await self._fetch(url, target)
+                    if redirect is None:
+                        return
+                    url = redirect
+        except TimeoutError:
+            raise ResultUnavailable("it comes too slowly") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # a URL may be wrong in many ways
             raise ResultUnavailable(type(error).__name__) from None
         raise ResultUnavailable("too many redirects")

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied
+from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied, Video
 from bot import texts
 from bot.clock import Clock
 from bot.outcomes import DeliveryFailed
-from bot.patience import DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
+from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
 from storage.alarms import Alarms
 from storage.breaker import Breaker
 from storage.jobs import CHAT_GONE, Job, Jobs, State
@@ -17,11 +17,19 @@ from storage.ledger import Ledger
 log = structlog.get_logger()
 
 ACCOUNT_ALARM = "akool account"
+DELIVERY_ALARM = "telegram delivery"
 
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
-_CHAT_MAY_RETURN_MS = 30 * DAY_MS
 _FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
+
+# AKOOL documents no list of reasons for a failed render; these words stand in those that were seen.
+_RENDER_FAILURES = {
+    "render_failed_rules": ("nsfw", "sensitive", "moderation", "policy", "violat", "inappropriate", "prohibited"),
+    "render_failed_face": ("face", "person", "portrait"),
+    "render_failed_voice": ("audio", "voice", "sound", "speech"),
+    "render_failed_photo": ("image", "photo", "picture"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,24 +59,33 @@ class Setbacks:
 
     async def _pause(self, job: Job, error: AkoolError) -> None:
         """The account itself is refused, and so would be every job: all wait, and the operator hears of it."""
-        await self.breaker.trip(type(error).__name__)
+        await self.breaker.trip(type(error).__name__, tried_at=job.submitted_at or 0)
         await self.alarms.raise_(ACCOUNT_ALARM, texts.account_alarm(type(error).__name__))
-        await self.ledger.close(
-            job, outcome="refused", state=State.QUEUED, due_at=self.clock.now(), claim=None, attempts=job.attempts
-        )
+        await self._back_into_queue(job, due_at=self.clock.now(), attempts=job.attempts, refused_at=None)
 
     async def _again_or_end(self, job: Job, error: AkoolError) -> None:
+        is_about_media = error.fault is Fault.INPUT or isinstance(error, CreateFailed)
+        if is_about_media:  # so the account itself is all right
+            await self.are_over()
         now = self.clock.now()
-        again_ms = create_again_after_ms(error, attempts=job.attempts, waited_ms=now - (job.queued_at or now))
+        refused_at = job.refused_at or now
+        again_ms = create_again_after_ms(error, attempts=job.attempts, refused_for_ms=now - refused_at)
         if again_ms is None:
-            is_about_media = error.fault is Fault.INPUT or isinstance(error, CreateFailed)
             reason = "media_refused" if is_about_media else "akool_refused" if not error.retryable else "akool_busy"
             await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
         else:
-            attempts = job.attempts + 1
-            await self.ledger.close(
-                job, outcome="refused", state=State.QUEUED, due_at=now + again_ms, claim=None, attempts=attempts
-            )
+            await self._back_into_queue(job, due_at=now + again_ms, attempts=job.attempts + 1, refused_at=refused_at)
+
+    async def _back_into_queue(self, job: Job, *, due_at: int, attempts: int, refused_at: int | None) -> None:
+        await self.ledger.close(
+            job,
+            outcome="refused",
+            state=State.QUEUED,
+            due_at=due_at,
+            claim=None,
+            attempts=attempts,
+            refused_at=refused_at,
+        )
 
     async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
         """The result could not be fetched whole: again, for as long as AKOOL keeps it."""
@@ -79,30 +96,40 @@ class Setbacks:
         await self.jobs.retry(job, due_at=now + backoff_ms(job.attempts))
         return None
 
-    async def not_delivered(self, job: Job, failed: DeliveryFailed) -> Job | None:
-        """The video did not get into the chat, as far as we know."""
+    async def not_delivered(self, job: Job, failed: DeliveryFailed, *, may_be_there: bool) -> Job | None:
+        """The video did not get into the chat, as far as we know; `may_be_there`: by an earlier try, perhaps."""
         now = self.clock.now()
         log.warning("a video was not delivered", job=job.id, error=str(failed), attempts=job.attempts)
+        sending_at = job.sending_at if may_be_there or failed.may_be_sent else None
         if failed.moved_to is not None:
             await self.jobs.move_chat(job.chat_id, failed.moved_to)
             await self.jobs.release(job, due_at=now, sending_at=None)
-        elif failed.thread_gone and job.thread_id:
-            await self.jobs.release(job, due_at=now, sending_at=None, thread_id=0)
         elif failed.chat_gone:
-            return await self._await_chat(job, now)
-        elif now - (job.rendered_at or now) > _DELIVERY_LIFE_MS and job.attempts >= _FEWEST_TRIES:
-            await self.alarms.raise_(f"delivery {job.id}", texts.delivery_alarm(job))
+            return await self._await_chat(job, now, sending_at)
+        elif now - job.since > _DELIVERY_LIFE_MS and job.attempts >= _FEWEST_TRIES:
+            await self.alarms.raise_(DELIVERY_ALARM, texts.delivery_alarm(job))
             return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
         else:
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
-            sending_at = job.sending_at if failed.may_be_sent else None
             await self.jobs.retry(job, due_at=now + wait_ms, sending_at=sending_at)
         return None
 
-    async def _await_chat(self, job: Job, now: int) -> Job | None:
+    async def delivery_works(self) -> None:
+        """Telegram has taken a video."""
+        await self.alarms.over(DELIVERY_ALARM)
+
+    async def _await_chat(self, job: Job, now: int, sending_at: int | None) -> Job | None:
         """We were blocked or removed: the video is kept, and nothing is sent until the chat speaks to us again."""
-        gives_up_at = (job.rendered_at or now) + _CHAT_MAY_RETURN_MS
+        gives_up_at = job.since + CHAT_MAY_RETURN_MS
         if now >= gives_up_at:
             return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
-        await self.jobs.release(job, due_at=gives_up_at, sending_at=None, reason=CHAT_GONE)
+        await self.jobs.release(job, due_at=gives_up_at, sending_at=sending_at, reason=CHAT_GONE)
         return None
+
+
+def why_not_rendered(video: Video) -> str:
+    """The reason of a job whose render failed, from AKOOL's words for it."""
+    said = (video.failure_reason or "").lower()
+    return next(
+        (reason for reason, words in _RENDER_FAILURES.items() if any(word in said for word in words)), "render_failed"
+    )

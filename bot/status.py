@@ -14,7 +14,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.outcomes import DeliveryFailed
-from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
+from bot.patience import CHAT_MAY_RETURN_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from storage.breaker import Breaker
 from storage.jobs import TERMINAL, Job, Jobs, State
 from storage.statuses import Statuses
@@ -63,7 +63,14 @@ class StatusKeeper:
             if failed.moved_to is not None:
                 await self._jobs.move_chat(job.chat_id, failed.moved_to)
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
-            await self._keep(job, look_at=None if failed.chat_gone else self._clock.now() + wait_ms)
+            await self._keep(
+                job, look_at=self._when_chat_is_back(job) if failed.chat_gone else self._clock.now() + wait_ms
+            )
+
+    def _when_chat_is_back(self, job: Job) -> int | None:
+        """Nothing is said until the chat speaks to us, which `Jobs.wake_chat` notes; and not for ever."""
+        gives_up_at = job.updated_at + CHAT_MAY_RETURN_MS
+        return gives_up_at if gives_up_at > self._clock.now() else None
 
     async def _show(self, job: Job) -> None:
         now = self._clock.now()

@@ -52,6 +52,7 @@ class Sweeper:
         await self._updates.prune(older_than_ms=_ROWS_KEPT_MS)
         await self._notices.prune(older_than_ms=_ROWS_KEPT_MS)
         await self._retention.let_go(ended_before_ms=self._clock.now() - self._kept_ms)
+        await self._store.tidy()
         async for keys in self._old_objects():
             for key in await self._retention.orphans_among(keys):
                 await self._store.delete(key)

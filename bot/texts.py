@@ -30,6 +30,8 @@ TOO_LATE = "That's over already."
 NOT_YOURS = "This button is for somebody else."
 WILL_TRY_AGAIN = "I'll try again."
 LEFT = "All right, I've left it."
+COST_NOTHING = "Nothing was spent."
+COST_ONE = "It did cost one video."
 LINK = "Your video is too large for Telegram. You can fetch it here until {until}:\n{url}"
 
 BUTTON_USE_ANYWAY = "Use it anyway"
@@ -66,14 +68,20 @@ FAILURES: Mapping[str, str] = {
     "akool_busy": "The video service is not taking jobs at the moment. Nothing was spent. Please try again later.",
     SUBMIT_UNKNOWN: "I never heard whether the video service took your job, so I've left it. "
     "It may have cost one video.",
-    "render_failed": "The video service could not make a video of this. Nothing was spent. "
+    "render_failed": "The video service could not make a video of this. {cost} "
     "Please try another photo, or another recording.",
-    "render_failed_paid": "The video service could not make a video of this, although it charged for it. "
-    "Please try another photo, or another recording.",
+    "render_failed_face": "The video service could not work with the face in this photo. {cost} "
+    "Please try another photo: one face, seen from the front, in good light.",
+    "render_failed_photo": "The video service could not work with this photo. {cost} Please try another one.",
+    "render_failed_voice": "The video service could not work with this voice note. {cost} "
+    "Please try another recording.",
+    "render_failed_rules": "The video service's rules don't allow this photo or this voice note. {cost} "
+    "Please try others.",
     "render_timeout": "The video service took too long, so I've given up. It may have cost one video. "
     "Please try again later.",
     "result_lost": "The video was made, but I could not fetch it before it expired. I'm sorry. It did cost one video.",
-    "undeliverable": "Telegram would not take the video. I'm sorry. It did cost one video.",
+    "undeliverable": "Telegram would not take the video. I'm sorry. I've kept it: press the button, and I'll try to "
+    "send it again, at no further cost.",
 }
 
 STATUS_ONLY_PHOTO = "Got your photo. Now send me a voice note."
@@ -169,7 +177,8 @@ def failure(job: Job, *, daily_limit: int, max_voice_seconds: float) -> Say:
     reason = job.reason or ""
     text = FAILURES.get(reason) or REFUSALS.get(reason) or FAILURES["akool_busy"]
     buttons = (Button(BUTTON_AGAIN, f"again:{job.id}"),) if job.photo_key and job.voice_key else ()
-    return Say(text.format(daily_limit=daily_limit, max_voice=duration(max_voice_seconds)), buttons)
+    cost = COST_ONE if job.paid else COST_NOTHING
+    return Say(text.format(daily_limit=daily_limit, max_voice=duration(max_voice_seconds), cost=cost), buttons)
 
 
 def refusal(reason: str, *, max_voice_seconds: float) -> str:
@@ -189,7 +198,10 @@ def account_alarm(trouble: str) -> str:
 
 
 def delivery_alarm(job: Job) -> str:
-    return f"Telegram did not take the video of job {job.id} for a day. It is kept: `python -m bot jobs` tells more."
+    return (
+        f"Telegram does not take videos: that of job {job.id} was refused for a whole day. Those that fail are kept, "
+        "and their owners can have them sent again. Look at the bot's log, and at `python -m bot jobs --state failed`."
+    )
 
 
 def alarm_over(text: str) -> str:

@@ -1,7 +1,8 @@
 """The loop that moves jobs: claims what is due, runs its steps, and keeps the lease while it does."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from storage.ledger import Ledger
 log = structlog.get_logger()
 
 LEASE_MS = 60 * SECOND_MS
+_ANSWER_GRACE_SECONDS = 30
 
 Work = tuple[Job, str | None]
 """A claimed job, and the token of the create call that its holder may make."""
@@ -73,7 +75,7 @@ class Tracker:
         try:
             if token is not None:
                 self._changed()
-                await self._pipeline.submit(job, token)
+                await _to_its_end(self._pipeline.submit(job, token))
                 self._changed()
                 return
             while current is not None:
@@ -104,3 +106,15 @@ class Tracker:
                 await self._jobs.extend(job, lease_ms=LEASE_MS)
             except SQLAlchemyError:  # no reason to break off a call that may be paid for
                 log.exception("a lease can't be extended; trying again", job=job.id)
+
+
+async def _to_its_end(call: Coroutine[Any, Any, None]) -> None:
+    """Make a call that may be paid for; who is cancelled meanwhile still waits for its answer, within reason."""
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_ANSWER_GRACE_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

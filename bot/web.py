@@ -3,11 +3,13 @@
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 _MOST_CALLBACK_BYTES = 64 << 10
 _MOST_UPDATE_BYTES = 1 << 20
 _READ_SECONDS = 10
+_TOKEN = re.compile(r"[\w-]{16,64}", re.ASCII)
 
 # How much a callback tells; only one that tells more than those before it makes us ask AKOOL.
 _SAYS_FINISHED = 1
@@ -70,13 +73,20 @@ class Web:
         (https://docs.akool.com/ai-tools-suite/webhook).
         """
         body = await _read(request, most=_MOST_CALLBACK_BYTES)
-        token = request.path_params["token"]
-        call = await self.ledger.get(token)
+        try:
+            await self._take_callback(request.path_params["token"], body)
+        except SQLAlchemyError:
+            log.exception("a callback can't be stored")
+            raise HTTPException(429) from None  # no fault of the caller's, but only a later try can help
+        return Response(status_code=200)
+
+    async def _take_callback(self, token: str, body: bytes) -> None:
+        call = await self.ledger.get(token) if _TOKEN.fullmatch(token) else None
         if call is None:
             raise HTTPException(404)
         if not self.settings.opens_callbacks:
             await self._ring_blindly(call.job_id)
-            return Response(status_code=200)
+            return
         try:
             callback = akool.open_callback(
                 body,
@@ -87,7 +97,6 @@ class Web:
             log.warning("a callback was refused", job=call.job_id, error=type(error).__name__)
             raise HTTPException(403) from None
         await self._hear(token, callback)
-        return Response(status_code=200)
 
     async def _hear(self, token: str, callback: akool.Callback) -> None:
         wait_ms = int(self.settings.akool_poll_seconds * SECOND_MS)
@@ -120,7 +129,11 @@ class Web:
             update = json.loads(body)
         except (ValueError, RecursionError):
             raise HTTPException(400) from None
-        await self.take_updates([update])
+        try:
+            await self.take_updates([update])
+        except SQLAlchemyError:
+            log.exception("an update can't be stored")
+            raise HTTPException(503) from None
         return Response(status_code=200)
 
     # --- media ---

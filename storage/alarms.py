@@ -59,6 +59,12 @@ class Alarms:
     async def next_due(self) -> int | None:
         return await self._database.earliest(alarms.c.due_at)
 
+    async def put_off(self, alarm: Alarm, *, until_ms: int) -> None:
+        """Nobody could be told; to be tried again then (ms since the epoch)."""
+        async with self._database.begin() as connection:
+            unchanged = (alarms.c.key == alarm.key) & (alarms.c.due_at == alarm.due_at)
+            await connection.execute(update(alarms).where(unchanged).values(due_at=until_ms))
+
     async def told(self, alarm: Alarm) -> None:
         """The operator has heard what there was to hear of it."""
         async with self._database.begin() as connection:

@@ -14,8 +14,9 @@ from storage.database import Database
 from storage.schema import breaker
 
 _NAME = "akool"
-_FIRST_WAIT_MS = 60_000
+_FIRST_WAIT_MS = 20_000
 _LONGEST_WAIT_MS = 15 * 60_000
+_ANSWER_COMES_WITHIN_MS = 3 * 60_000  # until then nobody else tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,17 @@ class Breaker:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def trip(self, reason: str) -> None:
-        """Pause, or, if that is so already, wait twice as long as last time before the next try."""
+    async def trip(self, reason: str, *, tried_at: int) -> None:
+        """Pause; or, where the try that failed was made during the pause, wait twice as long before the next.
+
+        `tried_at`: when the call that was refused was begun. Those that were under way already prolong nothing.
+        """
         now = self._database.now()
         insert = postgres_insert if self._database.is_postgres else sqlite_insert
         async with self._database.begin() as connection:
             pause = await current(connection)
+            if pause and tried_at <= pause.since:
+                return
             tries = pause.tries + 1 if pause else 0
             wait_ms = min(_FIRST_WAIT_MS * 2 ** min(tries, 10), _LONGEST_WAIT_MS)
             news = {"reason": reason, "try_at": now + wait_ms, "tries": tries}
@@ -73,5 +79,5 @@ async def places_left(connection: AsyncConnection, free: int, now: int) -> int:
         return free
     if now < pause.try_at or free <= 0:
         return 0
-    await connection.execute(update(breaker).values(try_at=now + _LONGEST_WAIT_MS))
+    await connection.execute(update(breaker).values(try_at=now + _ANSWER_COMES_WITHIN_MS))
     return 1

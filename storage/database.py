@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, Connection, Select, event, func, inspect, make_url, select, text
+from sqlalchemy import ColumnElement, Connection, Select, delete, event, func, insert, inspect, make_url, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from storage.schema import REVISION
+from storage.schema import REVISION, notices
 
 Clock = Callable[[], int]
 
 _MIGRATION_LOCK = 7_461_002  # any number, the same in every replica
 _BUSY_TIMEOUT_MS = 10_000
+_IDLE_IN_TRANSACTION_MS = 20_000
 
 
 class DatabaseError(Exception):
@@ -54,9 +55,11 @@ class Database:
         return earliest
 
     async def check(self) -> None:
-        """Ask the database the cheapest question; raise whatever it raises."""
+        """Write the cheapest row, since a full disk can still be read; raise whatever that raises."""
+        noted = {"key": "check", "at": self.now()}
         async with self.begin() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(delete(notices).where(notices.c.key == noted["key"]))
+            await connection.execute(insert(notices).values(**noted))
 
 
 def async_url(url: str) -> URL:
@@ -160,7 +163,11 @@ def _only_process(url: URL) -> Iterator[None]:
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, hide_parameters=True)
+        # A process that is frozen in a transaction must not hold its locks for longer than a lease.
+        patience = {"server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS)}}
+        return create_async_engine(
+            url, pool_size=5, max_overflow=5, pool_pre_ping=True, hide_parameters=True, connect_args=patience
+        )
     engine = create_async_engine(
         url,
         pool_size=1,

@@ -24,7 +24,12 @@ _PREPARED = {
     "photo_key": ("photo_message_id", "photo_key", "photo_accepted"),
     "voice_key": ("voice_message_id", "voice_key", "voice_ms"),
 }
-_KEPT_FOR_ANOTHER_TRY = ("chat_id", "thread_id", "user_id", *_PREPARED["photo_key"], *_PREPARED["voice_key"])
+_KEPT_FOR_ANOTHER_TRY = (
+    *("chat_id", "thread_id", "user_id"),
+    *_PREPARED["photo_key"],
+    *_PREPARED["voice_key"],
+    "video_key",
+)
 _SILENCE_MS = 2000  # most halves are prepared by then, and there is something to say
 
 
@@ -144,7 +149,7 @@ class Drafts:
             return await change(connection, where, values) is not None
 
     async def again(self, job_id: int, *, user_id: int) -> bool:
-        """Begin anew with the halves of a failed job; False where that was done already, or they are gone."""
+        """Begin anew with what a failed job had; False where that was done already, or its halves are gone."""
         now = self._database.now()
         newer = jobs.alias()
         is_repeated = exists().where(
@@ -161,7 +166,9 @@ class Drafts:
             if row is None:
                 return False
             kept = {name: getattr(row, name) for name in _KEPT_FOR_ANOTHER_TRY}
-            await connection.execute(insert(jobs).values(**_new(now), **kept))
+            # What is rendered, and paid for, need only be sent.
+            state = State.DELIVERING if row.video_key else State.COLLECTING
+            await connection.execute(insert(jobs).values(**_new(now, state), **kept))
         return True
 
     async def enqueue(self, job: Job, *, daily_limit: int) -> Job:
@@ -232,14 +239,14 @@ def _corrects(half: Half, draft: Job) -> bool:
     return max(seen, key=lambda kind: seen[kind]) is half.kind
 
 
-def _new(now: int) -> dict[str, Any]:
+def _new(now: int, state: State = State.COLLECTING) -> dict[str, Any]:
     return {
-        "state": State.COLLECTING,
+        "state": state,
         "due_at": now,
         "status_at": now + _SILENCE_MS,
         "created_at": now,
         "updated_at": now,
-        "timeline": f"{State.COLLECTING} {now}\n",
+        "timeline": f"{state} {now}\n",
     }
 
 

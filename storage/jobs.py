@@ -56,6 +56,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 CHAT_GONE = "chat_gone"
 """The reason of a job in `delivering` whose chat will have nothing of us for now."""
 
+_PARKED_MS = 10 * 60_000  # beyond any lease or back-off: a status that waits for its chat
+
 
 class Overtaken(Exception):
     """Somebody else took the row over or moved it on; whoever sees this stops."""
@@ -101,6 +103,7 @@ class Job:
     created_at: int
     updated_at: int
     timeline: str
+    refused_at: int | None
 
     @classmethod
     def of(cls, row: Row[Any]) -> "Job":
@@ -117,6 +120,11 @@ class Job:
         """Each state that the job has been in, and since when."""
         pieces = (line.split() for line in self.timeline.splitlines())
         return [(State(state), int(at)) for state, at in pieces]
+
+    @property
+    def since(self) -> int:
+        """When it entered the state that it is in."""
+        return self.story[-1][1]
 
 
 COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
@@ -309,31 +317,26 @@ class Jobs:
 
     # --- what anybody may do ---
 
-    async def cancel(self, job_id: int, *, states: frozenset[State], reason: str | None = None) -> Job | None:
-        """End the job if it is still in one of `states`; None where it is not. Takes it from whoever has it."""
-        where = (jobs.c.id == job_id) & jobs.c.state.in_(states)
-        async with self._database.begin() as connection:
-            return await change(connection, where, entered(State.CANCELLED, self._database.now()) | {"reason": reason})
-
-    async def wake_chat(self, chat_id: int) -> None:
-        """The chat has spoken to us again: bring it the videos that it had refused."""
+    async def wake_chat(self, chat_id: int) -> bool:
+        """The chat has spoken to us again: bring it the videos and the words that it had refused, if there are any."""
         now = self._database.now()
-        waiting = (jobs.c.chat_id == chat_id) & (jobs.c.state == State.DELIVERING) & (jobs.c.reason == CHAT_GONE)
+        ours = jobs.c.chat_id == chat_id
+        refused = ours & (jobs.c.state == State.DELIVERING) & (jobs.c.reason == CHAT_GONE)
+        unsaid = ours & (jobs.c.status_at > now + _PARKED_MS)
         async with self._database.begin() as connection:
-            await connection.execute(update(jobs).where(waiting).values(**rung(now), reason=None))
+            videos = await connection.execute(update(jobs).where(refused).values(**rung(now), reason=None))
+            words = await connection.execute(update(jobs).where(unsaid).values(**look_again(now)))
+        return bool(videos.rowcount or words.rowcount)
 
     async def move_chat(self, old_id: int, new_id: int) -> None:
         """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there."""
-        now = self._database.now()
+        forgotten = dict.fromkeys(("photo_message_id", "voice_message_id", "status_message_id", "status_shown"))
         ours = jobs.c.chat_id == old_id
         async with self._database.begin() as connection:
-            forgotten = {"status_message_id": None, "status_shown": None, **look_again(now)}
             await connection.execute(
-                update(jobs)
-                .where(ours, jobs.c.state.not_in((State.COLLECTING, *TERMINAL)))
-                .values(photo_message_id=None, voice_message_id=None, **forgotten)
+                update(jobs).where(ours, jobs.c.state.in_(OPEN)).values(**look_again(self._database.now()))
             )
-            await connection.execute(update(jobs).where(ours).values(chat_id=new_id))
+            await connection.execute(update(jobs).where(ours).values(chat_id=new_id, **forgotten))
 
 
 def held(job: Job) -> ColumnElement[bool]:

@@ -155,6 +155,19 @@ class Ledger:
             await _close_open_call(connection, job_id, "unknown", now)
         return True
 
+    async def cancel(self, job_id: int, *, states: frozenset[State]) -> Job | None:
+        """End the job if it is still in one of `states`; None where it is not. Takes it from whoever has it.
+
+        What AKOOL was asked for stays spent; its call is closed, and an answer that comes later still names it.
+        """
+        now = self._database.now()
+        where = (jobs.c.id == job_id) & jobs.c.state.in_(states)
+        async with self._database.begin() as connection:
+            cancelled = await change(connection, where, entered(State.CANCELLED, now))
+            if cancelled is not None:
+                await _close_open_call(connection, job_id, "unknown", now)
+        return cancelled
+
     async def heard(self, token: str, *, rank: int) -> bool:
         """Note how much a callback has told; True where it told more than those before it."""
         async with self._database.begin() as connection:

@@ -6,7 +6,7 @@ Times are integer milliseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that brings these tables about; a database that has it needs no other."""
 
 metadata = MetaData()
@@ -69,6 +69,7 @@ jobs = Table(
     Column("created_at", _integer(), nullable=False),
     Column("updated_at", _integer(), nullable=False),
     Column("timeline", Text, nullable=False),
+    _time("refused_at"),  # since when AKOOL has taken no create call of this job
     sqlite_strict=True,
     sqlite_autoincrement=True,  # a button under an old message must never mean a new job
 )

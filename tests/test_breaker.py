@@ -23,9 +23,9 @@ async def admitted(database: Database) -> int:
 async def test_a_pause_lets_one_try_when_its_time_has_come(database: Database, breaker: Breaker, clock: Clock) -> None:
     for user_id in (1, 2, 3):
         await insert_job(database, State.QUEUED, user_id=user_id)
-    await breaker.trip("OutOfCredit")
+    await breaker.trip("OutOfCredit", tried_at=clock())
     assert await admitted(database) == 0
-    clock.turn(seconds=60)
+    clock.turn(seconds=20)
     assert await admitted(database) == 1
     assert await admitted(database) == 0, "the one that tries has not come back yet"
     assert await breaker.reset()
@@ -37,19 +37,45 @@ async def test_each_failed_try_makes_the_next_wait_longer_up_to_a_quarter_of_an_
 ) -> None:
     since = clock()
     waits = []
-    for _ in range(7):
-        await breaker.trip("InvalidToken")
+    for _ in range(8):
+        await breaker.trip("InvalidToken", tried_at=clock())
         pause = await breaker.pause()
         assert pause is not None
         assert (pause.reason, pause.since) == ("InvalidToken", since)
-        waits.append((pause.try_at - clock()) // 60_000)
+        waits.append((pause.try_at - clock()) // 1000)
         clock.turn(seconds=1)
-    assert waits == [1, 2, 4, 8, 15, 15, 15]
+    assert waits == [20, 40, 80, 160, 320, 640, 900, 900]
+
+
+async def test_calls_that_were_under_way_when_the_pause_began_prolong_nothing(breaker: Breaker, clock: Clock) -> None:
+    began_at = clock()
+    clock.turn(seconds=5)
+    for _ in range(3):
+        await breaker.trip("OutOfCredit", tried_at=began_at)
+        clock.turn(seconds=1)
+    pause = await breaker.pause()
+    assert pause is not None
+    assert (pause.tries, pause.try_at - pause.since) == (0, 20_000)
+
+
+async def test_a_try_that_nobody_hears_of_again_is_followed_by_another(
+    database: Database, breaker: Breaker, clock: Clock
+) -> None:
+    """Its process was killed, say."""
+    for user_id in (1, 2):
+        await insert_job(database, State.QUEUED, user_id=user_id)
+    await breaker.trip("OutOfCredit", tried_at=clock())
+    clock.turn(seconds=20)
+    assert await admitted(database) == 1
+    clock.turn(seconds=179)
+    assert await admitted(database) == 0
+    clock.turn(seconds=1)
+    assert await admitted(database) == 1
 
 
 async def test_only_the_first_reset_ends_a_pause(breaker: Breaker) -> None:
     """So that one message says that it is over, not one per job."""
     assert not await breaker.reset()
-    await breaker.trip("OutOfCredit")
+    await breaker.trip("OutOfCredit", tried_at=0)
     assert [await breaker.reset(), await breaker.reset()] == [True, False]
     assert await breaker.pause() is None

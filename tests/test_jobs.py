@@ -106,11 +106,11 @@ async def _given_back(jobs: Jobs, job: Job, _clock: Clock) -> None:
     await jobs.release(job, due_at=0)
 
 
-async def _cancelled(jobs: Jobs, job: Job, _clock: Clock) -> None:
-    await jobs.cancel(job.id, states=OPEN)
+async def _ended(jobs: Jobs, job: Job, _clock: Clock) -> None:
+    await jobs.advance(job, State.FAILED)
 
 
-@pytest.mark.parametrize("lose", [_lease_over, _given_back, _cancelled])
+@pytest.mark.parametrize("lose", [_lease_over, _given_back, _ended])
 async def test_who_has_lost_a_job_writes_nothing_more(
     database: Database, jobs: Jobs, clock: Clock, lose: Callable[[Jobs, Job, Clock], Awaitable[None]]
 ) -> None:
@@ -242,17 +242,6 @@ async def test_the_row_tells_its_story(database: Database, jobs: Jobs, clock: Cl
         (State.DELIVERING, born + 2000),
         (State.DELIVERED, born + 3000),
     ]
-
-
-async def test_anybody_may_cancel_what_is_still_in_a_state_that_allows_it(database: Database, jobs: Jobs) -> None:
-    job = await insert_job(database, State.RENDERING, claim="a worker's")
-    assert await jobs.cancel(job.id, states=frozenset({State.COLLECTING, State.QUEUED})) is None
-    cancelled = await jobs.cancel(job.id, states=OPEN, reason="its owner")
-    assert cancelled is not None
-    assert (cancelled.state, cancelled.reason, cancelled.claim, cancelled.due_at) == (
-        State.CANCELLED, "its owner", None, None,
-    )  # fmt: skip
-    assert await jobs.cancel(job.id, states=OPEN) is None, "once is enough"
 
 
 # --- reading ---

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
-from storage.jobs import OPEN, Job, Jobs, Overtaken, State
+from storage.jobs import FREE, OPEN, Job, Jobs, Overtaken, State
 from storage.ledger import SUBMIT_UNKNOWN, Call, Ledger
 from storage.schema import calls
 
@@ -99,15 +99,29 @@ async def test_a_job_that_has_ended_stays_so_but_its_money_is_in_the_book(databa
     assert (call.akool_id, call.outcome) == ("video", "accepted")
 
 
-async def test_a_job_cancelled_while_it_was_submitted_is_marked_as_paid(
-    database: Database, ledger: Ledger, jobs: Jobs
+async def test_anybody_may_cancel_what_is_still_in_a_state_that_allows_it(database: Database, ledger: Ledger) -> None:
+    job = await insert_job(database, State.RENDERING, claim="a worker's")
+    assert await ledger.cancel(job.id, states=FREE) is None
+    cancelled = await ledger.cancel(job.id, states=OPEN)
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.claim, cancelled.due_at) == (State.CANCELLED, None, None)
+    assert await ledger.cancel(job.id, states=OPEN) is None, "once is enough"
+
+
+async def test_a_job_cancelled_while_it_was_submitted_closes_its_call_and_is_marked_as_paid(
+    database: Database, ledger: Ledger
 ) -> None:
     """Else who cancels quickly enough goes on beyond the daily limit."""
     job, token = await submit(database)
-    await jobs.cancel(job.id, states=OPEN)
+    await ledger.cancel(job.id, states=OPEN)
+    [call] = await ledger.of_job(job.id)
+    assert (call.outcome, call.closed_at) == ("unknown", database.now())
+
     told = await ledger.arrived(token, "video", ask_at=ASK_AT)
     assert told is not None
     assert (told.state, told.paid) == (State.CANCELLED, 1)
+    [call] = await ledger.of_job(job.id)
+    assert (call.outcome, call.akool_id) == ("accepted", "video")
 
 
 async def test_a_call_is_never_given_to_another_video(database: Database, ledger: Ledger) -> None:

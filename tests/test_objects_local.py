@@ -68,7 +68,7 @@ async def test_the_content_is_durable_before_the_name_and_then_the_name(
     assert synced == [(Path(KEY).name, False), ("out", True)]
 
 
-async def test_start_removes_what_a_killed_process_left_but_not_what_is_being_written(
+async def test_what_a_killed_process_left_is_removed_but_not_what_is_being_written(
     store: LocalStore, folder: Path
 ) -> None:
     for age_seconds in (0, 86_400):
@@ -77,7 +77,7 @@ async def test_start_removes_what_a_killed_process_left_but_not_what_is_being_wr
         (draft / "half.mp4").touch()
         os.utime(draft, (time.time() - age_seconds,) * 2)
 
-    await store.start()
+    await store.tidy()
 
     assert [path.name for path in folder.glob(".draft-*")] == [".draft-0"]
 

@@ -53,7 +53,7 @@ async def has_one_video(here: World, chat: Chat, voice: Message) -> None:
     """Wait for the video, and see that it replies to `voice` and that AKOOL was asked for it once."""
     video = await chat.wait_for(lambda message: message.is_from_bot and message.video)
     assert video.reply_to_id == voice.id
-    photos = [job.photo_key for job in await jobs_of(here, chat) if job.photo_key]
+    photos = {job.photo_key for job in await jobs_of(here, chat) if job.photo_key}
     asked_for = [create.parameters["talking_photo_url"] for create in here.akool.creates]
     assert sum(url.endswith(photo) for url in asked_for for photo in photos) == 1
 

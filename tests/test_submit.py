@@ -137,13 +137,16 @@ async def test_a_job_that_akool_could_not_make_is_tried_a_few_times_more(story: 
     assert all(call.closed_at for call in calls)
 
 
-async def test_after_five_tries_the_files_are_to_blame(story: Story) -> None:
-    story.akool.fail(CREATE, code=1015, times=5)
+@pytest.mark.parametrize("code", [1015, 1201, 1205])
+async def test_after_five_tries_within_two_minutes_the_files_are_to_blame(code: int, story: Story) -> None:
+    story.akool.fail(CREATE, code=code, times=5)
     await story.begin()
     await story.says("can't use this photo or this voice note. Nothing was spent")
     job = await story.until(State.FAILED)
 
     assert (story.creates, story.spent, job.reason, job.paid) == (5, 0, "media_refused", 0)
+    (first, *_, last) = [at for state, at in job.story if state is State.SUBMITTING]
+    assert last - first < 2 * 60_000
 
 
 @pytest.mark.parametrize("code", [1003, 1110])
@@ -172,6 +175,7 @@ async def test_what_may_pass_by_itself_is_waited_for(
 ) -> None:
     story.akool.fail(CREATE, **refusal, times=2)
     await story.begin()
+    await story.says("The video service is busy, so I keep trying")
     await story.video()
 
     assert story.creates == 3
@@ -186,14 +190,14 @@ async def test_after_an_hour_of_refusals_the_job_ends_with_a_clear_word(code: in
     await story.begin()
     await story.akool.wait_until(lambda: story.creates == 1, timeout_seconds=60)
     await story.until(State.QUEUED)
-    story.clock.turn(seconds=HOUR_SECONDS)
+    story.clock.turn(seconds=HOUR_SECONDS + 1)
     await story.says("Nothing was spent")
 
     assert (await story.until(State.FAILED)).reason == reason
     assert story.creates == 2
 
 
-@pytest.mark.parametrize("code", [1006, 1101], ids=["no credit", "bad key"])
+@pytest.mark.parametrize("code", [1006, 1104, 1103, 1101, 1102, 1009, 1109, 1200, 1213, 1221])
 async def test_while_the_account_is_refused_jobs_wait_and_the_operator_hears_of_it(code: int, story: Story) -> None:
     """One job at a time tries whether it is over; then all go on by themselves."""
     operator = story.here.telegram.private_chat(user_id=OPERATOR_ID)
@@ -248,11 +252,13 @@ async def alarms_in(here: World) -> Sequence[Row[Any]]:
     "response",
     [
         HangUp(),
+        PlainTextResponse("", 500),
         PlainTextResponse("<html>Bad Gateway", 502),
+        PlainTextResponse("<html>Gateway Time-out", 504),
         JSONResponse({"code": 2001, "msg": "Server error"}, 500),
         JSONResponse({"code": 1000, "msg": "OK", "data": {}}),
     ],
-    ids=["lost", "502", "2001", "no _id"],
+    ids=["lost", "500", "502", "504", "2001", "no _id"],
 )
 async def test_where_the_answer_is_lost_the_callback_brings_the_render_home(response: Response, silent: Story) -> None:
     """However long it takes; nothing is asked for twice meanwhile."""
@@ -391,26 +397,46 @@ def rendered(video_status: int, **fields: object) -> JSONResponse:
 
 
 @pytest.mark.parametrize(
-    ("deduction", "reason", "words"),
+    ("deduction", "cost", "paid"),
     [
-        ({}, "render_failed", "could not make a video of this. Nothing was spent"),
-        ({"deduction_credit": 0}, "render_failed", "could not make a video of this. Nothing was spent"),
-        ({"deduction_credit": 10}, "render_failed_paid", "although it charged for it"),
+        ({}, "Nothing was spent", 0),
+        ({"deduction_credit": 0}, "Nothing was spent", 0),
+        ({"deduction_credit": 10}, "It did cost one video", 1),
     ],
     ids=["not told", "free", "charged"],
 )
-async def test_a_render_that_fails_is_told_with_what_it_cost(
-    deduction: dict[str, int], reason: str, words: str, story: Story
+async def test_a_render_that_fails_is_told_with_what_it_cost_and_may_be_tried_again(
+    deduction: dict[str, int], cost: str, paid: int, story: Story
 ) -> None:
-    story.akool.fail_next_render("the face is not clear")
-    story.akool.faults.append(Fault(LOOK, rendered(4, error_reason="the face is not clear", **deduction)))
-    await story.begin()
-    await story.says(words)
+    story.akool.fail_next_render("Oops: ERR_42")
+    story.akool.faults.append(Fault(LOOK, rendered(4, error_reason="Oops: ERR_42", **deduction)))
+    chat = await story.begin()
+    await story.says(f"could not make a video of this. {cost}")
     job = await story.until(State.FAILED)
 
-    assert (job.reason, job.paid) == (reason, int(reason == "render_failed_paid"))
-    assert story.creates == 1
-    assert "face is not clear" not in str(story.chat), "the vendor's words are for the log"
+    assert (job.reason, job.paid, story.creates) == ("render_failed", paid, 1)
+    assert "ERR_42" not in str(chat), "the vendor's words are for the log"
+    await story.press("Try again")
+    await story.video()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "words"),
+    [
+        ("No FACE detected in the image", "render_failed_face", "the face in this photo"),
+        ("audio decode error", "render_failed_voice", "this voice note"),
+        ("invalid image size", "render_failed_photo", "with this photo"),
+        ("NSFW content in the image", "render_failed_rules", "rules don't allow"),
+    ],
+)
+async def test_akools_reason_is_told_in_our_words(said: str, reason: str, words: str, story: Story) -> None:
+    story.akool.fail_next_render(said)
+    story.akool.faults.append(Fault(LOOK, rendered(4, error_reason=said)))
+    chat = await story.begin()
+    await story.says(words)
+
+    assert (await story.until(State.FAILED)).reason == reason
+    assert said not in str(chat)
 
 
 async def test_a_render_that_takes_too_long_is_given_up_and_not_revived(silent: Story) -> None:

@@ -169,7 +169,7 @@ async def test_a_callback_that_cant_be_stored_is_not_answered_200(untouched: Ren
     async with refusing(untouched.here, "UPDATE ON calls"):
         response = await http.post(untouched.url, content=untouched.sealed())
 
-    assert response.status_code == 500
+    assert response.status_code == 429
     assert await untouched.heard() == 0
 
 

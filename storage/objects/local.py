@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from storage.objects.signing import MediaSigner
@@ -15,6 +15,7 @@ from storage.objects.store import FOLDERS, ObjectMissing, StoreUnavailable, chec
 
 _DRAFT = ".draft-"
 _LONGEST_PUT_SECONDS = 3600
+_BLOCK_BYTES = 4096
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class LocalStore:
         self._signer = signer
 
     async def start(self) -> None:
-        """Make the folders, and remove what a killed process left half written."""
+        """Make the folders."""
         await self._run(self._start)
 
     async def put(self, key: str, source: Path) -> None:
@@ -49,6 +50,9 @@ class LocalStore:
         for entry in await self._run(lambda: list(self._entries(prefix))):
             yield entry
 
+    async def tidy(self) -> None:
+        await self._run(self._tidy)
+
     async def check(self) -> None:
         await self._run(self._check)
 
@@ -71,6 +75,8 @@ class LocalStore:
         for name in FOLDERS:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         _sync(self._folder)
+
+    def _tidy(self) -> None:
         oldest = time.time() - _LONGEST_PUT_SECONDS
         for draft in self._folder.glob(f"{_DRAFT}*"):
             with suppress(FileNotFoundError):  # its put has ended just now
@@ -96,8 +102,8 @@ class LocalStore:
                     yield key, path.stat().st_mtime_ns // 1_000_000
 
     def _check(self) -> None:
-        with NamedTemporaryFile(dir=self._folder):
-            pass
+        with TemporaryDirectory(prefix=_DRAFT, dir=self._folder) as folder:
+            Path(folder, "check").write_bytes(bytes(_BLOCK_BYTES))  # a full disk has room for empty files all the same
 
 
 def _sync(folder: Path) -> None:

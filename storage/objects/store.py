@@ -58,6 +58,10 @@ class ObjectStore(Protocol):
         """Each key that begins so, and when its object was last written (ms since the epoch), in no order."""
         ...
 
+    async def tidy(self) -> None:
+        """Remove what killed processes left half written."""
+        ...
+
     async def check(self) -> None:
         """See whether the store can be used now, or raise `StoreUnavailable`."""
         ...
