@@ -70,7 +70,8 @@ class Drafts:
     async def add(self, halves: Sequence[Half], *, update_id: int, chat_id: int, thread_id: int, user_id: int) -> bool:
         """Note what an update brought: in the sender's newest draft that lacks something, else in a new one.
 
-        The newest of each kind counts: a second voice (or photo) in a row replaces the first, if that still waits.
+        The newest of each kind counts until the other kind is there; then a pair is closed, however long its files
+        take to arrive, and what comes next begins the next pair. So none ever gets another's half.
 
         Two halves at once (a voice that replies to a photo) belong together, in the draft that has that photo or
         in one of their own. False where the update was handled before.
@@ -208,7 +209,7 @@ class Drafts:
             photo = next(half for half in halves if half.kind is Kind.PHOTO)
             fitting = [draft for draft in drafts if not is_complete(draft) and _has_message(draft, photo.message_id)]
         else:
-            fitting = [draft for draft in drafts if not is_complete(draft) or _corrects(halves[0], draft)]
+            fitting = [draft for draft in drafts if not is_complete(draft)]
         return fitting[0] if fitting else None
 
 
@@ -226,17 +227,6 @@ async def _drafts(connection: AsyncConnection, chat_id: int, thread_id: int, use
         .with_for_update()
     )
     return [Job.of(row) for row in await connection.execute(statement)]
-
-
-def _corrects(half: Half, draft: Job) -> bool:
-    """Whether the half is the second of its kind in a row: then it is meant instead of the first.
-
-    After a whole pair, one of the other kind begins the next pair.
-    """
-    seen = {Kind.PHOTO: draft.photo_message_id or 0, Kind.VOICE: draft.voice_message_id or 0}
-    for other in incoming(draft):
-        seen[other.kind] = max(seen[other.kind], other.message_id)
-    return max(seen, key=lambda kind: seen[kind]) is half.kind
 
 
 def _new(now: int, state: State = State.COLLECTING) -> dict[str, Any]:

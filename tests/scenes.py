@@ -63,8 +63,8 @@ async def passing(here: World, clock: TurnableClock, chat: Chat, event: Coroutin
     waiting = asyncio.create_task(event)
     async with reading(here) as database:
         while not waiting.done():
-            for job in await Jobs(database).list(chat_id=chat.id, limit=1):
-                clock.turn(seconds=_idle_seconds(job, clock))
+            jobs = await Jobs(database).list(chat_id=chat.id, limit=1)
+            clock.turn(seconds=_idle_seconds(jobs[0], clock) if jobs else 3)
             await asyncio.wait({waiting}, timeout=0.03)
     return await waiting
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.clock import Clock
+from bot.resources import scratch_folder
 from bot.sandbox import BotApi
 from bot.telegram import TokenRefused
 from world import PHOTO, VOICE, world
@@ -54,3 +55,16 @@ async def test_a_webhook_is_set_with_its_secret_before_anything_comes_by_it(tmp_
     assert call.name == "setWebhook"
     assert len(call.parameters["secret_token"]) >= 32
     assert "message" in call.parameters["allowed_updates"]
+
+
+async def test_scratch_of_other_living_processes_is_left_alone(tmp_path: Path) -> None:
+    """Replicas may share a folder; what a dead one left in it goes."""
+    (tmp_path / "tmp" / "of-the-dead").mkdir(parents=True)
+    with scratch_folder(tmp_path) as one:
+        (one / "half").touch()
+        assert not (tmp_path / "tmp" / "of-the-dead").exists()
+        with scratch_folder(tmp_path) as other:
+            assert one != other
+            assert (one / "half").exists()
+        assert not other.exists()
+    assert not one.exists()
