@@ -53,6 +53,23 @@ async def test_an_alarm_that_was_not_told_comes_back_after_its_lease(alarms: Ala
     assert len(await told(alarms)) == 1
 
 
+async def test_an_alarm_that_reaches_nobody_is_put_off_but_not_its_end(alarms: Alarms, clock: Clock) -> None:
+    await alarms.raise_("credit", "no credit")
+    [alarm] = await alarms.claim(9, lease_ms=1000)
+    await alarms.put_off(alarm, until_ms=clock() + 5000)
+    clock.turn(seconds=4)
+    assert await alarms.claim(9, lease_ms=1000) == []
+    clock.turn(seconds=1)
+    [alarm] = await told(alarms)
+
+    await alarms.raise_("key", "bad key")
+    [other] = await alarms.claim(9, lease_ms=1000)
+    await alarms.told(other)
+    await alarms.over("key")
+    await alarms.put_off(other, until_ms=clock() + 5000)
+    assert [ended.key for ended in await told(alarms)] == ["key"]
+
+
 async def test_a_trouble_may_come_again(alarms: Alarms) -> None:
     for _ in range(2):
         await alarms.raise_("credit", "no credit")

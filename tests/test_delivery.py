@@ -387,6 +387,56 @@ async def test_what_telegram_does_not_take_for_a_day_is_given_up_with_a_clear_wo
 
 
 @in_module_loop
+async def test_a_video_that_may_be_there_is_not_sent_again_whatever_becomes_of_the_edit(story: Story) -> None:
+    """A refused edit says nothing about the first try."""
+    story.fault(HangUp(), acts=True)
+    story.goes_wrong("editMessageMedia", 429, retry_after=5)
+    story.goes_wrong("editMessageMedia", 500, times=2)
+    await story.finish()
+    await story.until(State.DELIVERED)
+
+    assert story.calls == ["sendVideo", *["editMessageMedia"] * 4]
+    assert story.videos == 2
+
+
+@in_module_loop
+async def test_a_video_that_was_refused_is_kept_and_sent_again_for_nothing(story: Story) -> None:
+    creates = len(story.here.akool.creates)
+    story.goes_wrong("sendVideo", 500, times=1000)
+    await story.finish()
+    await story.tried(1)
+    story.clock.turn(seconds=DAY_SECONDS)
+    await story.until(State.FAILED)
+    refusal = await passing(story.here, story.clock, story.chat, says(story.chat, "I've kept it"))
+
+    story.here.telegram.faults.clear()
+    await story.chat.press(refusal, "Try again")
+    await passing(story.here, story.clock, story.chat, video_in(story.chat))
+    assert len(story.here.akool.creates) == creates
+
+
+async def test_the_operator_hears_once_that_telegram_takes_no_videos_and_once_that_it_does(tmp_path: Path) -> None:
+    """However many jobs that concerns."""
+    clock = TurnableClock()
+    async with world(tmp_path, clock=clock, admin_users="1") as here:
+        operator = here.telegram.private_chat(user_id=1)
+        here.telegram.fail("sendVideo", 500, times=10_000)
+        chats = [await ask_for_video(here) for _ in range(2)]
+        for chat in chats:
+            await passing(here, clock, chat, job_in(here, chat, State.DELIVERING))
+        clock.turn(seconds=DAY_SECONDS)
+        for chat in chats:
+            await passing(here, clock, chat, job_in(here, chat, State.FAILED))
+        await passing(here, clock, chats[0], says(operator, "Telegram does not take videos"))
+
+        here.telegram.faults.clear()
+        chat = await ask_for_video(here)
+        await passing(here, clock, chat, video_in(chat))
+        await passing(here, clock, chat, says(operator, "This is over"))
+        assert sum("does not take videos" in message.text for message in operator.messages) == 2
+
+
+@in_module_loop
 async def test_status_messages_that_fail_never_hold_a_job_up(here: World, clock: TurnableClock) -> None:
     story = Story(here, clock, await ask_for_video(here))
     for method in ("sendMessage", "editMessageText", "sendChatAction", "deleteMessage"):

@@ -11,9 +11,11 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from structlog.testing import capture_logs
 from telegram import Update
+from telegram.error import NetworkError, RetryAfter
 from telegram.ext import ApplicationBuilder, MessageHandler, filters
 from telegram.request import BaseRequest
 
@@ -262,6 +264,7 @@ class Desk:
     def __init__(self, dispatcher: Dispatcher, updates: Updates) -> None:
         self.handled: list[str] = []
         self.failures: dict[str, int] = {}
+        self.failure: Exception | None = None
         self._dispatcher = dispatcher
         self._updates = updates
         self._intake = Intake(updates, lambda: None)
@@ -275,7 +278,7 @@ class Desk:
         self.handled.append(words)
         if self.failures.get(words, 0) > 0:
             self.failures[words] -= 1
-            raise OSError(words)
+            raise self.failure or OSError(words)
 
     async def work(self) -> None:
         """Do whatever is due now, and what becomes due by that."""
@@ -328,6 +331,22 @@ async def test_a_handler_that_always_fails_is_tried_a_few_times_and_then_set_asi
 
     assert desk.handled == ["bad"] * 5 + ["good"]
     assert await stored(book) == {1: "OSError", 2: None}
+
+
+@pytest.mark.parametrize("outage", [NetworkError("down"), RetryAfter(5), OperationalError("", None, OSError("full"))])
+async def test_an_update_waits_out_an_outage_that_is_no_fault_of_its_own(
+    outage: Exception, desk: Desk, book: Database, clock: TurnableClock
+) -> None:
+    """Ten minutes without Telegram or the database set nothing aside."""
+    desk.failures["hello"] = 12
+    desk.failure = outage
+    await desk.take(said(1, "hello"))
+    for _ in range(20):
+        await desk.work()
+        clock.turn(seconds=66)
+
+    assert desk.handled == ["hello"] * 13
+    assert await stored(book) == {1: None}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Fetching AKOOL's result: whole or not at all, and only from where results may come from."""
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from bot.results import Results, ResultUnavailable
 from bot.sandbox import Akool
@@ -172,6 +173,33 @@ async def test_a_result_that_fails_at_first_is_fetched_until_it_is_whole(tmp_pat
     assert len(akool.creates) == 1
     assert sum(call.name == "video" for call in akool.calls) == 4
     assert job.video_key is not None
+
+
+async def test_where_a_result_is_gone_akool_is_asked_where_it_is_now(tmp_path: Path) -> None:
+    """The address that it gave first need not be the one that works."""
+    clock, akool = TurnableClock(), Akool(renderer=render_cheaply)
+    async with world(tmp_path, akool=akool, clock=clock) as here:
+        gone = {"_id": "x", "video_status": 3, "video": f"{akool.root_url}/gone.mp4"}
+        akool.faults.append(Fault("infobymodelid", JSONResponse({"code": 1000, "msg": "OK", "data": gone})))
+        akool.fail("infobymodelid", http_status=500, when=lambda _: any(c.name == "video" for c in akool.calls))
+        chat = await ask_for_video(here)
+        video = await passing(here, clock, chat, video_in(chat))
+
+    assert video.video is not None
+    assert [call.parameters["file_name"] for call in akool.calls if call.name == "video"][:2] == ["gone", "gone"]
+
+
+async def test_a_result_that_drips_is_given_up_for_now(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps every single read alive, but no worker for ever."""
+    monkeypatch.setattr("bot.results._LONGEST_SECONDS", 0.01)  # a constant, so that nobody waits half an hour
+
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0)
+
+    with pytest.raises(ResultUnavailable, match="too slowly"):
+        await fetch(lambda _: httpx.Response(200, content=drip()), target)
 
 
 async def test_a_result_that_never_comes_is_given_up_after_its_seven_days(tmp_path: Path) -> None:

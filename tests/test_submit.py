@@ -396,6 +396,40 @@ def rendered(video_status: int, **fields: object) -> JSONResponse:
     return JSONResponse({"code": 1000, "msg": "OK", "data": data})
 
 
+async def test_an_akool_that_cant_be_asked_is_no_reason_to_give_a_render_up(silent: Story) -> None:
+    """It may be finished and paid for; after a day without a word it is given up all the same."""
+    story = silent
+    story.akool.fail(LOOK, http_status=500, times=100_000)
+    await story.begin()
+    await story.until(State.RENDERING)
+    for _ in range(10):
+        story.clock.turn(seconds=HOUR_SECONDS)
+        await story.until(State.RENDERING)
+    story.akool.faults.clear()
+    await story.video()
+
+    story.akool.fail(LOOK, http_status=500, times=100_000)
+    await story.begin()
+    await story.until(State.RENDERING)
+    story.clock.turn(seconds=DAY_SECONDS + HOUR_SECONDS + 1)
+    await story.says("took too long")
+    story.akool.faults.clear()
+    assert story.creates == 2
+
+
+async def test_an_answer_about_the_media_ends_a_pause(story: Story) -> None:
+    """For it shows that AKOOL takes jobs of this account."""
+    story.akool.fail(CREATE, code=1006)
+    story.akool.fail(CREATE, code=1003)
+    await story.begin()
+    await story.says("needs my operator's attention")
+    await story.says("can't use this photo or this voice note")
+    await story.begin()
+    await story.until(State.DELIVERED)
+
+    assert story.creates == 3
+
+
 @pytest.mark.parametrize(
     ("deduction", "cost", "paid"),
     [

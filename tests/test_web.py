@@ -152,6 +152,14 @@ async def test_a_callback_to_an_unknown_path_is_not_found(
     assert response.status_code == 404
 
 
+@pytest.mark.parametrize(
+    "token", ["%00", "a%00b" * 8, "%ff" * 32, "%ED%A0%80" * 8, "..%2f" * 8, "x" * 5000, "%E2%80%AE" * 16, "'--" * 8]
+)
+async def test_a_callback_to_an_odd_path_is_not_found_either(token: str, http: httpx.AsyncClient) -> None:
+    """Not every database takes every sign; none gets to see them."""
+    assert (await http.post(f"/akool/{token}", content=b"{}")).status_code == 404
+
+
 async def test_a_callback_is_a_post(untouched: Render, http: httpx.AsyncClient) -> None:
     assert (await http.get(untouched.url)).status_code == 405
 

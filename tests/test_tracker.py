@@ -1,0 +1,51 @@
+"""The loop that moves jobs, on its way out."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from bot.tracker import Tracker
+from clocks import TurnableClock
+from databases import insert_job
+from storage.database import Database
+from storage.jobs import Job, Jobs, State
+from storage.ledger import Ledger
+from storage.schema import metadata
+
+
+class SlowAkool:
+    """Stands for a pipeline whose create call takes its time."""
+
+    def __init__(self) -> None:
+        self.begun, self.answer = asyncio.Event(), asyncio.Event()
+        self.heard = False
+
+    async def submit(self, _job: Job, _token: str) -> None:
+        self.begun.set()
+        await self.answer.wait()
+        self.heard = True
+
+
+async def test_who_stops_waits_for_the_answer_to_a_call_that_may_be_paid_for() -> None:
+    """Else every deploy would leave jobs about which nobody knows whether they cost anything."""
+    clock, pipeline = TurnableClock(), SlowAkool()
+    engine = create_async_engine("sqlite+aiosqlite://")
+    database = Database(engine, clock.now)
+    async with database.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    job = await insert_job(database, State.SUBMITTING, claim="ours")
+    stand_in: Any = pipeline
+    tracker = Tracker(stand_in, Jobs(database), Ledger(database), clock, at_akool=1, changed=lambda: None)
+    work = asyncio.create_task(tracker.do((job, "token")))
+    await pipeline.begun.wait()
+
+    work.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not work.done()
+    pipeline.answer.set()
+    await asyncio.wait({work})
+    assert work.cancelled()
+    assert pipeline.heard
+    await engine.dispose()
