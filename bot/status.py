@@ -93,12 +93,15 @@ class StatusKeeper:
         if message_id is not None and job.status_shown is None:  # a half was replaced: say it again, below
             await self._delivery.remove(job, message_id)
             message_id = None
-        if message_id is None or not await self._delivery.edit(job, message_id, say):
+        is_new = message_id is None or not await self._delivery.edit(job, message_id, say)
+        if is_new:
             reply_to = job.voice_message_id or job.photo_message_id
             message_id = await self._delivery.say(job, say, reply_to=reply_to, is_status=True)
-        await self._statuses.keep(
+        kept = await self._statuses.keep(
             job, look_at=now + _LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
         )
+        if is_new and message_id is not None and not kept:
+            await self._delivery.remove(job, message_id)  # we were away too long: somebody else speaks for this job
 
     async def _conclude(self, job: Job) -> None:
         if job.state is State.FAILED:

@@ -47,8 +47,11 @@ class Statuses:
 
     async def keep(
         self, job: Job, *, look_at: int | None, message_id: int | None, shown: str | None, shown_at: int | None
-    ) -> None:
-        """Note what the chat sees now, and when to look again (None: not unless the job changes)."""
+    ) -> bool:
+        """Note what the chat sees now, and when to look again (None: not unless the job changes).
+
+        False, and nothing noted, where somebody else has taken the look over.
+        """
         now = self._database.now()
         values = {
             "status_message_id": message_id,
@@ -60,7 +63,8 @@ class Statuses:
         }
         ours = (jobs.c.id == job.id) & (jobs.c.status_claim == job.status_claim)
         async with self._database.begin() as connection:
-            await connection.execute(update(jobs).where(ours).values(**values))
+            kept = await connection.execute(update(jobs).where(ours).values(**values).returning(jobs.c.id))
+            return kept.one_or_none() is not None
 
     async def release_all(self) -> None:
         """Give back every claim of a process that is gone. Only for the sole process on a database."""

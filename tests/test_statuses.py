@@ -112,7 +112,7 @@ async def test_who_took_too_long_notes_nothing(database: Database, statuses: Sta
     [late] = await statuses.claim(9, lease_ms=LEASE_MS)
     clock.turn(seconds=LEASE_MS / 1000)
     [_] = await statuses.claim(9, lease_ms=LEASE_MS)
-    await statuses.keep(late, look_at=None, message_id=5, shown="text", shown_at=clock())
+    assert not await statuses.keep(late, look_at=None, message_id=5, shown="text", shown_at=clock())
     assert (await reload(database, job)).status_message_id is None
 
 
