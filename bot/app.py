@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 import akool
 from bot import resources
@@ -37,7 +36,7 @@ from bot.web import Web
 from bot.worker import Queue, Worker
 from storage.alarms import Alarms
 from storage.breaker import Breaker
-from storage.database import Database, open_database
+from storage.database import DATABASE_ERRORS, Database, open_database
 from storage.drafts import Drafts
 from storage.jobs import Jobs
 from storage.ledger import Ledger
@@ -257,7 +256,7 @@ def _both(*bells: asyncio.Event) -> Callable[[], None]:
 async def _works(check: Callable[[], Coroutine[Any, Any, None]]) -> bool:
     try:
         await check()
-    except (SQLAlchemyError, StoreError, OSError, TimeoutError) as error:
+    except (*DATABASE_ERRORS, StoreError) as error:
         log.warning("a part does not work", error=type(error).__name__)
         return False
     return True

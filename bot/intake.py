@@ -168,7 +168,7 @@ def _will_pass(error: Exception) -> bool:
     """Whether it is no fault of the update: the database or Telegram does not work for now."""
     if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
         return False
-    return isinstance(error, NetworkError | RetryAfter | SQLAlchemyError)
+    return isinstance(error, NetworkError | RetryAfter | SQLAlchemyError | ConnectionError | TimeoutError)
 
 
 async def _note_trouble(_update: object, context: CallbackContext[Any, Any, Any, Any]) -> None:

@@ -12,14 +12,13 @@ outcome is unknown waits for its callback, and then for its owner's word.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 import akool
 from bot import texts
@@ -33,10 +32,11 @@ from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import Say
+from storage.database import DATABASE_ERRORS
 from storage.drafts import Drafts, Half, Kind, incoming
 from storage.jobs import Job, Jobs, State, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
-from storage.objects import ObjectStore, new_key
+from storage.objects import ObjectStore, StoreError, new_key
 
 log = structlog.get_logger()
 
@@ -135,30 +135,40 @@ class Pipeline:
 
     async def submit(self, job: Job, token: str) -> None:
         """Make the create call that the ledger's `token` stands for. Only for who got it from `Ledger.admit`."""
-        callback_url = f"{self.settings.public_url}/akool/{token}" if self.settings.public_url else None
-        await self.jobs.save(job)  # still ours? Who was away for longer than a lease must not pay any more
         try:
-            video = await self.client.create_talking_photo(
-                talking_photo_url=self._url(job.photo_key),
-                audio_url=self._url(job.voice_key),
-                webhook_url=callback_url,
-                prompt=self.settings.akool_prompt,
-                resolution=self.settings.akool_resolution,
-            )
+            video = await self._create(job, token)
         except akool.AkoolError as error:
-            await self.setbacks.not_accepted(job, error, answer_expected_until=self._answer_expected_until(job))
+            refused = error
+            expected_until = self._answer_expected_until(job)
+            await self._note(lambda: self.setbacks.not_accepted(job, refused, answer_expected_until=expected_until))
         else:
             log.info("AKOOL has the job", job=job.id, akool_id=video.id)
-            await self._note_arrival(token, video.id)
+            ask_at = self.clock.now() + self._next_question_ms(0)
+            await self._note(lambda: self.ledger.arrived(token, video.id, ask_at=ask_at))
             await self.setbacks.are_over()
 
-    async def _note_arrival(self, token: str, akool_id: str) -> None:
-        """Paid for, and known to nobody but this line: held on to until the database takes it."""
+    async def _create(self, job: Job, token: str) -> akool.Video:
+        """The call itself. Raises `AkoolError`, or `Overtaken` before anything is sent."""
+        try:
+            await self.jobs.save(job)  # still ours? Who was away for longer than a lease must not pay any more
+            photo_url, voice_url = self._url(job.photo_key), self._url(job.voice_key)
+        except (*DATABASE_ERRORS, StoreError) as error:
+            raise akool.NotSent(type(error).__name__) from error
+        return await self.client.create_talking_photo(
+            talking_photo_url=photo_url,
+            audio_url=voice_url,
+            webhook_url=f"{self.settings.public_url}/akool/{token}" if self.settings.public_url else None,
+            prompt=self.settings.akool_prompt,
+            resolution=self.settings.akool_resolution,
+        )
+
+    async def _note(self, note: Callable[[], Awaitable[object]]) -> None:
+        """What became of a call is known to nobody but us: held on to until the database takes it."""
         while True:
             try:
-                await self.ledger.arrived(token, akool_id, ask_at=self.clock.now() + self._next_question_ms(0))
-            except SQLAlchemyError:
-                log.exception("a paid render can't be noted; trying again", akool_id=akool_id)
+                await note()
+            except DATABASE_ERRORS:
+                log.exception("AKOOL's answer can't be noted; trying again")
                 await self.clock.wait(asyncio.Event(), seconds=1)
             else:
                 return

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.clock import Clock
 from bot.patience import DAY_MS, HOUR_MS, SECOND_MS
+from storage.database import DATABASE_ERRORS
 from storage.notices import Notices
 from storage.objects import ObjectStore, StoreError
 from storage.retention import Retention
@@ -44,7 +44,7 @@ class Sweeper:
         while True:
             try:
                 await self.sweep()
-            except (SQLAlchemyError, StoreError):
+            except (*DATABASE_ERRORS, StoreError):
                 log.exception("the sweeping was cut short; it goes on next time")
             await self._clock.wait(asyncio.Event(), seconds=_EVERY_MS / SECOND_MS)
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.clock import Clock
 from bot.patience import SECOND_MS, backoff_ms
 from bot.pipeline import Pipeline
+from storage.database import DATABASE_ERRORS
 from storage.jobs import Job, Jobs, Overtaken, State
 from storage.ledger import Ledger
 
@@ -46,7 +46,7 @@ class Tracker:
             return due
         try:
             admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=lease_ms, most=most - len(due))
-        except SQLAlchemyError:
+        except DATABASE_ERRORS:
             log.exception("the queue can't be admitted from")  # but what is claimed already must be done
             return due
         return [*due, *admitted]
@@ -104,7 +104,7 @@ class Tracker:
             await self._clock.wait(bell, seconds=LEASE_MS / SECOND_MS / 3)
             try:
                 await self._jobs.extend(job, lease_ms=LEASE_MS)
-            except SQLAlchemyError:  # no reason to break off a call that may be paid for
+            except DATABASE_ERRORS:  # no reason to break off a call that may be paid for
                 log.exception("a lease can't be extended; trying again", job=job.id)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +20,7 @@ import akool
 from bot.clock import Clock
 from bot.config import LOOPBACK, Settings
 from bot.patience import SECOND_MS
+from storage.database import DATABASE_ERRORS
 from storage.jobs import Jobs, State
 from storage.ledger import Ledger
 from storage.objects import MediaSigner, ObjectMissing, ObjectStore, StoreUnavailable, Verdict, content_type
@@ -75,7 +75,7 @@ class Web:
         body = await _read(request, most=_MOST_CALLBACK_BYTES)
         try:
             await self._take_callback(request.path_params["token"], body)
-        except SQLAlchemyError:
+        except DATABASE_ERRORS:
             log.exception("a callback can't be stored")
             raise HTTPException(429) from None  # no fault of the caller's, but only a later try can help
         return Response(status_code=200)
@@ -131,7 +131,7 @@ class Web:
             raise HTTPException(400) from None
         try:
             await self.take_updates([update])
-        except SQLAlchemyError:
+        except DATABASE_ERRORS:
             log.exception("an update can't be stored")
             raise HTTPException(503) from None
         return Response(status_code=200)

@@ -25,6 +25,12 @@ Clock = Callable[[], int]
 _MIGRATION_LOCK = 7_461_002  # any number, the same in every replica
 _BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_MS = 20_000
+_CONNECT_SECONDS = 10
+_STATEMENT_SECONDS = 30
+
+
+DATABASE_ERRORS = (SQLAlchemyError, OSError)
+"""What a transaction raises where the database does not work: asyncpg lets the system's own errors through."""
 
 
 class DatabaseError(Exception):
@@ -163,8 +169,12 @@ def _only_process(url: URL) -> Iterator[None]:
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        # A process that is frozen in a transaction must not hold its locks for longer than a lease.
-        patience = {"server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS)}}
+        patience = {
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS,
+            # A process that is frozen in a transaction must not hold its locks for longer than a lease.
+            "server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS)},
+        }
         return create_async_engine(
             url, pool_size=5, max_overflow=5, pool_pre_ping=True, hide_parameters=True, connect_args=patience
         )
@@ -201,7 +211,7 @@ async def _open(engine: AsyncEngine) -> None:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_bring_up)
-    except (SQLAlchemyError, OSError) as error:
+    except DATABASE_ERRORS as error:
         # Its text may hold the URL, and with it a password.
         raise DatabaseError(f"the database can't be opened: {type(error.__cause__ or error).__name__}") from error
 

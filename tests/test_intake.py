@@ -333,7 +333,9 @@ async def test_a_handler_that_always_fails_is_tried_a_few_times_and_then_set_asi
     assert await stored(book) == {1: "OSError", 2: None}
 
 
-@pytest.mark.parametrize("outage", [NetworkError("down"), RetryAfter(5), OperationalError("", None, OSError("full"))])
+@pytest.mark.parametrize(
+    "outage", [NetworkError("down"), RetryAfter(5), ConnectionRefusedError(), OperationalError("", None, OSError())]
+)
 async def test_an_update_waits_out_an_outage_that_is_no_fault_of_its_own(
     outage: Exception, desk: Desk, book: Database, clock: TurnableClock
 ) -> None:

@@ -372,6 +372,37 @@ async def test_an_answer_that_takes_longer_than_a_lease_is_waited_for(polled_sto
     assert polled_story.creates == 1
 
 
+async def test_a_call_that_the_database_holds_up_is_made_later(polled_story: Story) -> None:
+    """It was surely not made, so nobody is asked about it."""
+    story = polled_story
+    held_up = "UPDATE ON jobs WHEN OLD.state = 'submitting' AND NEW.state = 'submitting'"
+    async with refusing(story.here, held_up):
+        await story.begin()
+        await story.says("The video service is busy, so I keep trying")
+        assert story.creates == 0
+    await story.video()
+
+    assert story.creates == 1
+    calls = await calls_of(story.here, await story.until(State.DELIVERED))
+    assert {call.outcome for call in calls[:-1]} == {"refused"}
+
+
+async def test_a_refusal_that_cant_be_noted_at_once_is_noted_later(polled_story: Story) -> None:
+    """Forgotten, it would look like a call whose outcome nobody knows."""
+    story = polled_story
+    story.akool.fail(CREATE, code=1005)
+    with capture_logs() as logged:
+        async with refusing(story.here, "UPDATE ON jobs WHEN NEW.state = 'queued' AND OLD.state = 'submitting'"):
+            await story.begin()
+            async with asyncio.timeout(60):
+                while not any("can't be noted" in line["event"] for line in logged):
+                    await asyncio.sleep(0.01)
+        await story.video()
+
+    assert story.creates == 2
+    assert "never heard" not in str(story.chat)
+
+
 async def test_a_database_that_fails_for_a_moment_costs_no_answer(polled_story: Story) -> None:
     story = polled_story
     with capture_logs() as logged:
