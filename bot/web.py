@@ -32,7 +32,7 @@ _MOST_UPDATE_BYTES = 1 << 20
 _READ_SECONDS = 10
 _TOKEN = re.compile(r"[\w-]{16,64}", re.ASCII)
 
-# How much a callback tells; only one that tells more than those before it makes us ask AKOOL.
+# How much a callback tells; one that tells no more than those before it makes us ask AKOOL only now and then.
 _SAYS_FINISHED = 1
 _SAYS_RESULT = 2
 
@@ -105,7 +105,8 @@ class Web:
             raise HTTPException(403)
         rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
         is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
-        if is_over and await self.ledger.heard(token, rank=rank):
+        asked_long_ago = self.clock.now() - job.updated_at > wait_ms
+        if is_over and (await self.ledger.heard(token, rank=rank) or asked_long_ago):
             await self.jobs.ring(job.id, state=State.RENDERING)
         self.ring()
 

@@ -201,6 +201,24 @@ async def test_a_callback_makes_us_ask_once_however_often_it_comes(
     assert rendering.questions == 2, "the second one is the poll's"
 
 
+async def test_a_callback_that_came_too_early_silences_no_later_one(
+    here: World, http: httpx.AsyncClient, clock: TurnableClock
+) -> None:
+    """Where AKOOL itself did not agree yet, the next callback is heard again, though not more often than polls are."""
+    rendering = await render(here)
+    await http.post(rendering.url, content=rendering.sealed())
+    await here.akool.wait_until(lambda: rendering.questions == 1)
+    while (await job_in(here, rendering.chat, State.RENDERING)).claim is not None:
+        await asyncio.sleep(0.01)
+    clock.turn(seconds=11)
+    await http.post(rendering.url, content=rendering.sealed())
+    await here.akool.wait_until(lambda: rendering.questions == 2)
+    await http.post(rendering.url, content=rendering.sealed())
+    await here.akool.finish(rendering.video)
+    await passing(here, clock, rendering.chat, video_in(rendering.chat))
+    assert rendering.questions == 3, "the third one is the poll's"
+
+
 # --- media ---
 
 
