@@ -67,25 +67,20 @@ class Setbacks:
         is_about_media = error.fault is Fault.INPUT or isinstance(error, CreateFailed)
         if is_about_media:  # so the account itself is all right
             await self.are_over()
+        reason = "media_refused" if is_about_media else "akool_refused" if not error.retryable else "akool_busy"
+        attempts = job.attempts if job.reason == reason else 0  # each trouble has its own patience
         now = self.clock.now()
         refused_at = job.refused_at or now
-        again_ms = create_again_after_ms(error, attempts=job.attempts, refused_for_ms=now - refused_at)
+        again_ms = create_again_after_ms(error, attempts=attempts, refused_for_ms=now - refused_at)
         if again_ms is None:
-            reason = "media_refused" if is_about_media else "akool_refused" if not error.retryable else "akool_busy"
             await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
         else:
-            await self._back_into_queue(job, due_at=now + again_ms, attempts=job.attempts + 1, refused_at=refused_at)
+            await self._back_into_queue(
+                job, due_at=now + again_ms, attempts=attempts + 1, refused_at=refused_at, reason=reason
+            )
 
-    async def _back_into_queue(self, job: Job, *, due_at: int, attempts: int, refused_at: int | None) -> None:
-        await self.ledger.close(
-            job,
-            outcome="refused",
-            state=State.QUEUED,
-            due_at=due_at,
-            claim=None,
-            attempts=attempts,
-            refused_at=refused_at,
-        )
+    async def _back_into_queue(self, job: Job, **columns: int | str | None) -> None:
+        await self.ledger.close(job, outcome="refused", state=State.QUEUED, claim=None, **columns)
 
     async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
         """The result could not be fetched whole: again, for as long as AKOOL keeps it."""

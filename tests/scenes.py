@@ -12,8 +12,8 @@ from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
 from storage.database import Database, open_reader
-from storage.jobs import Job, Jobs, State
-from storage.ledger import Call, Ledger
+from storage.jobs import CHAT_GONE, Job, Jobs, State
+from storage.ledger import SUBMIT_UNKNOWN, Call, Ledger
 from world import PHOTO, World
 
 Found = TypeVar("Found")
@@ -73,7 +73,7 @@ def _idle_seconds(job: Job, clock: TurnableClock) -> float:
     """How long to let the job wait: as long as it will, unless it is worked on or waits for somebody."""
     if job.claim is not None:
         return 1
-    waits_for_somebody = job.state in {State.COLLECTING, State.RENDERING} or job.reason is not None
+    waits_for_somebody = job.state in {State.COLLECTING, State.RENDERING} or job.reason in {CHAT_GONE, SUBMIT_UNKNOWN}
     if job.due_at is None or waits_for_somebody:
         return 3
     return max(3, (job.due_at - clock.now()) / 1000)

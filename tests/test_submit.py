@@ -149,6 +149,17 @@ async def test_after_five_tries_within_two_minutes_the_files_are_to_blame(code: 
     assert last - first < 2 * 60_000
 
 
+async def test_each_trouble_has_a_patience_of_its_own(story: Story) -> None:
+    """Refusals that were no fault of the files don't count against them."""
+    story.akool.fail(CREATE, code=1005, times=6)
+    story.akool.fail(CREATE, code=1015, times=4)
+    await story.begin()
+    await story.video()
+
+    assert story.creates == 11
+    assert (await story.until(State.DELIVERED)).reason is None
+
+
 @pytest.mark.parametrize("code", [1003, 1110])
 async def test_what_akool_cant_use_is_not_tried_again(code: int, story: Story) -> None:
     story.akool.fail(CREATE, code=code)
