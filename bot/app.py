@@ -24,6 +24,7 @@ from bot.metrics import Metrics
 from bot.operator import OperatorsVoice
 from bot.patience import MINUTE_MS, SECOND_MS
 from bot.pipeline import Pipeline
+from bot.probe import Probe
 from bot.resources import Keys
 from bot.results import Results
 from bot.server import serving
@@ -112,7 +113,8 @@ class Service:
         self._settings = settings
         self._clock = clock
         self._database = database
-        self._store = store
+        self._database_probe = Probe(database.check, *DATABASE_ERRORS)
+        self._store_probe = Probe(store.check, StoreError)
         self._jobs = jobs = Jobs(database)
         self._updates = updates = Updates(database)
         notices = Notices(database)
@@ -233,8 +235,8 @@ class Service:
         """Whether each part does its work now."""
         now = self._clock.now()
         return {
-            "database": await _works(self._database.check),
-            "store": await _works(self._store.check),
+            "database": await self._database_probe.works(),
+            "store": await self._store_probe.works(),
             "updates": not self._polls or now - self._poller.beat_at < _UPDATES_STALE_MS,
             "tracker": now - self._tracker.beat_at < _TRACKER_STALE_MS,
             "running": not self._is_stopping,
@@ -251,12 +253,3 @@ def _both(*bells: asyncio.Event) -> Callable[[], None]:
             bell.set()
 
     return ring
-
-
-async def _works(check: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-    try:
-        await check()
-    except (*DATABASE_ERRORS, StoreError) as error:
-        log.warning("a part does not work", error=type(error).__name__)
-        return False
-    return True

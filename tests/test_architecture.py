@@ -14,7 +14,7 @@ LAYERS = (
     {"sandbox"},
     {"cli"},
     {"app"},
-    {"resources", "metrics"},
+    {"resources", "metrics", "probe"},
     {"handlers", "buttons", "tracker", "status", "web", "intake", "operator", "sweeper"},
     {"pipeline"},
     {"setbacks"},
