@@ -195,12 +195,12 @@ class Delivery:
         return True
 
     async def remove(self, job: Job, message_id: int) -> None:
-        """Take a message away; if somebody else did, or it is too old, so much the better. Raises `DeliveryFailed`."""
+        """Take a message away; if somebody else did, or it can't be done, so be it. Raises `DeliveryFailed`."""
         try:
             with telling_apart():
                 await self._bot.delete_message(job.chat_id, message_id)
         except DeliveryFailed as failed:
-            if failed.may_be_sent or failed.retry_after_seconds:
+            if not failed.is_final:
                 raise
 
     async def show_action(self, job: Job, action: ChatAction) -> None:

@@ -55,7 +55,7 @@ class Limiter(BaseRateLimiter[str]):
         self._clock = clock
         self._overall = _bucket(_OVERALL_PER_SECOND, _OVERALL_PER_SECOND, clock.now())
         self._chats: dict[object, _Bucket] = {}
-        self._blocked_until: dict[object, int] = {}
+        self._blocked_until: dict[tuple[object, bool], int] = {}
 
     async def initialize(self) -> None:
         """Nothing is needed."""
@@ -74,21 +74,32 @@ class Limiter(BaseRateLimiter[str]):
     ) -> bool | JSONDict | list[JSONDict]:
         """Make the call when it is its turn; raise `RetryAfter` at once where that is too far away."""
         chat = data.get("chat_id")
-        if chat is not None and endpoint.startswith(_COUNTED) and endpoint not in _FREE:
-            await self._turn(chat, may_wait=rate_limit_args != STATUS)
+        is_counted = endpoint.startswith(_COUNTED) and endpoint not in _FREE
+        matters = is_counted and rate_limit_args != STATUS
+        if chat is not None:
+            self._check_open(chat, matters=matters)
+            if is_counted:
+                await self._turn(chat, may_wait=matters)
         try:
             return await callback(*args, **kwargs)
         except RetryAfter as error:
             if chat is not None:
-                self._blocked_until[chat] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
+                self._blocked_until[chat, matters] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
             raise
+
+    def _check_open(self, chat: object, *, matters: bool) -> None:
+        """A 429 for a message shuts its chat; one for what may be left out shuts it for the like only."""
+        until = self._blocked_until.get((chat, True), 0)
+        if not matters:
+            until = max(until, self._blocked_until.get((chat, False), 0))
+        blocked_seconds = (until - self._clock.now()) / SECOND_MS
+        if blocked_seconds > 0:
+            raise RetryAfter(_rounded_up(blocked_seconds))
 
     async def _turn(self, chat: object, *, may_wait: bool) -> None:
         while True:
+            self._check_open(chat, matters=may_wait)
             now = self._clock.now()
-            blocked_seconds = (self._blocked_until.get(chat, 0) - now) / SECOND_MS
-            if blocked_seconds > 0:
-                raise RetryAfter(_rounded_up(blocked_seconds))
             buckets = (self._overall, self._bucket_of(chat, now))
             seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)
             if seconds <= 0:

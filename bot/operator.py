@@ -9,11 +9,13 @@ from telegram.ext import ExtBot
 from bot import texts
 from bot.clock import Clock
 from bot.patience import MINUTE_MS
+from bot.setbacks import ACCOUNT_ALARM, DELIVERY_ALARM
 from storage.alarms import Alarm, Alarms
 
 log = structlog.get_logger()
 
 _TELL_AGAIN_AFTER_MS = 10 * MINUTE_MS
+_OVER = {ACCOUNT_ALARM: texts.ACCOUNT_WORKS_AGAIN, DELIVERY_ALARM: texts.DELIVERY_WORKS_AGAIN}
 
 
 class OperatorsVoice:
@@ -25,7 +27,7 @@ class OperatorsVoice:
 
     async def do(self, alarm: Alarm) -> None:
         """Tell every admin; if none could be reached, the alarm stays due."""
-        text = alarm.text if alarm.over_at is None else texts.alarm_over(alarm.text)
+        text = alarm.text if alarm.over_at is None else _OVER.get(alarm.key, alarm.text)
         (log.error if alarm.over_at is None else log.info)(text, alarm=alarm.key)
         reached = [await self._tell(admin, text) for admin in self._admins]
         if any(reached) or not reached:

@@ -34,6 +34,11 @@ class DeliveryFailed(Exception):
         self.may_be_sent = may_be_sent
 
     @property
+    def is_final(self) -> bool:
+        """Whether trying again is of no use."""
+        return isinstance(self.cause, BadRequest | Forbidden | InvalidToken)
+
+    @property
     def retry_after_seconds(self) -> float:
         """How long Telegram asked us to wait for this chat."""
         return wait_seconds(self.cause) if isinstance(self.cause, RetryAfter) else 0

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import structlog
 
@@ -39,6 +40,8 @@ from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, StoreError, new_key
 
 log = structlog.get_logger()
+
+Noted = TypeVar("Noted")
 
 _DRAFT_LIFE_MS = 7 * DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
@@ -162,16 +165,14 @@ class Pipeline:
             resolution=self.settings.akool_resolution,
         )
 
-    async def _note(self, note: Callable[[], Awaitable[object]]) -> None:
-        """What became of a call is known to nobody but us: held on to until the database takes it."""
+    async def _note(self, note: Callable[[], Awaitable[Noted]]) -> Noted:
+        """What AKOOL or Telegram has just answered is known to nobody but us: held on to until it is stored."""
         while True:
             try:
-                await note()
+                return await note()
             except DATABASE_ERRORS:
-                log.exception("AKOOL's answer can't be noted; trying again")
+                log.exception("an answer can't be noted; trying again")
                 await self.clock.wait(asyncio.Event(), seconds=1)
-            else:
-                return
 
     async def await_answer(self, job: Job) -> None:
         """A call was begun, perhaps made, and nobody knows more: the callback may still tell, then the owner."""
@@ -252,19 +253,16 @@ class Pipeline:
         may_be_there = job.sending_at is not None
         try:
             async with self.delivery.parcel(job) as parcel:
-                if not may_be_there:
+                if may_be_there:
+                    delivered = await self.delivery.turn_status_into_video(job, parcel)
+                else:
                     job = await self.jobs.save(job, sending_at=self.clock.now())
                     delivered = await self.delivery.send_video(job, parcel)
-                else:
-                    delivered = await self.delivery.turn_status_into_video(job, parcel)
         except DeliveryFailed as failed:
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
-        job = await self.jobs.advance(
-            job,
-            State.DELIVERED,
-            video_message_id=delivered.message_id,
-            video_file_id=delivered.file_id,
-        )
+        sent = job
+        where = {"video_message_id": delivered.message_id, "video_file_id": delivered.file_id}
+        job = await self._note(lambda: self.jobs.advance(sent, State.DELIVERED, **where))
         await self.setbacks.delivery_works()
         return job
 

@@ -14,8 +14,9 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.outcomes import DeliveryFailed
-from bot.patience import CHAT_MAY_RETURN_MS, MINUTE_MS, SECOND_MS, backoff_ms
+from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from storage.breaker import Breaker
+from storage.drafts import incoming
 from storage.jobs import TERMINAL, Job, Jobs, State
 from storage.statuses import Statuses
 
@@ -63,14 +64,15 @@ class StatusKeeper:
             if failed.moved_to is not None:
                 await self._jobs.move_chat(job.chat_id, failed.moved_to)
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
-            await self._keep(
-                job, look_at=self._when_chat_is_back(job) if failed.chat_gone else self._clock.now() + wait_ms
-            )
+            await self._keep(job, look_at=self._again_at(job, wait_ms, chat_gone=failed.chat_gone))
 
-    def _when_chat_is_back(self, job: Job) -> int | None:
-        """Nothing is said until the chat speaks to us, which `Jobs.wake_chat` notes; and not for ever."""
-        gives_up_at = job.updated_at + CHAT_MAY_RETURN_MS
-        return gives_up_at if gives_up_at > self._clock.now() else None
+    def _again_at(self, job: Job, wait_ms: int, *, chat_gone: bool) -> int | None:
+        """When to try again; not for ever. A chat that is gone is left alone until `Jobs.wake_chat`."""
+        now = self._clock.now()
+        gives_up_at = job.updated_at + (CHAT_MAY_RETURN_MS if chat_gone else DAY_MS)
+        if now >= gives_up_at:
+            return None
+        return gives_up_at if chat_gone else now + wait_ms
 
     async def _show(self, job: Job) -> None:
         now = self._clock.now()
@@ -95,8 +97,9 @@ class StatusKeeper:
             message_id = None
         is_new = message_id is None or not await self._delivery.edit(job, message_id, say)
         if is_new:
-            reply_to = job.voice_message_id or job.photo_message_id
-            message_id = await self._delivery.say(job, say, reply_to=reply_to, is_status=True)
+            if message_id is not None:  # it may stand there still
+                await self._delivery.remove(job, message_id)
+            message_id = await self._delivery.say(job, say, reply_to=_heart_of(job), is_status=True)
         kept = await self._statuses.keep(
             job, look_at=now + _LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
         )
@@ -108,7 +111,7 @@ class StatusKeeper:
             say = texts.failure(
                 job, daily_limit=self._settings.daily_limit, max_voice_seconds=self._settings.max_voice_seconds
             )
-            await self._delivery.say(job, say, reply_to=job.voice_message_id or job.photo_message_id)
+            await self._delivery.say(job, say, reply_to=_heart_of(job))
         is_the_video = job.status_message_id is not None and job.status_message_id == job.video_message_id
         if job.status_message_id is not None and not is_the_video:
             await self._delivery.remove(job, job.status_message_id)
@@ -130,3 +133,9 @@ class StatusKeeper:
             self._expected_ms = int(median(times)) if times else None
             self._expected_at = now
         return self._expected_ms
+
+
+def _heart_of(job: Job) -> int | None:
+    """The message that all the others about a job reply to: the voice note, or what there is of it so far."""
+    arriving = max((half.message_id for half in incoming(job)), default=None)
+    return job.voice_message_id or job.photo_message_id or arriving

@@ -192,6 +192,10 @@ _ACCOUNT_TROUBLES = {
 }
 
 
+ACCOUNT_WORKS_AGAIN = "Videos are being made again: AKOOL takes jobs of this account."
+DELIVERY_WORKS_AGAIN = "Telegram takes videos again."
+
+
 def account_alarm(trouble: str) -> str:
     what = _ACCOUNT_TROUBLES.get(trouble, "AKOOL refuses the account. Look at its state and plan at akool.com")
     return f"No videos are being made: {what}. Jobs wait meanwhile, and go on by themselves when it is mended."
@@ -202,10 +206,6 @@ def delivery_alarm(job: Job) -> str:
         f"Telegram does not take videos: that of job {job.id} was refused for a whole day. Those that fail are kept, "
         "and their owners can have them sent again. Look at the bot's log, and at `python -m bot jobs --state failed`."
     )
-
-
-def alarm_over(text: str) -> str:
-    return f"This is over: {text}"
 
 
 def stranger(user_id: int) -> str:

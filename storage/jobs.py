@@ -329,14 +329,17 @@ class Jobs:
         return bool(videos.rowcount or words.rowcount)
 
     async def move_chat(self, old_id: int, new_id: int) -> None:
-        """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there."""
-        forgotten = dict.fromkeys(("photo_message_id", "voice_message_id", "status_message_id", "status_shown"))
+        """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there.
+
+        Whoever is just looking at a status message loses it, since what it would note belongs to the old chat.
+        """
+        messages = dict.fromkeys(("photo_message_id", "voice_message_id", "status_message_id", "status_shown"))
         ours = jobs.c.chat_id == old_id
         async with self._database.begin() as connection:
             await connection.execute(
-                update(jobs).where(ours, jobs.c.state.in_(OPEN)).values(**look_again(self._database.now()))
+                update(jobs).where(ours, jobs.c.state.in_(OPEN)).values(status_at=self._database.now())
             )
-            await connection.execute(update(jobs).where(ours).values(chat_id=new_id, **forgotten))
+            await connection.execute(update(jobs).where(ours).values(chat_id=new_id, status_claim=None, **messages))
 
 
 def held(job: Job) -> ColumnElement[bool]:

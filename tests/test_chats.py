@@ -1,5 +1,6 @@
 """What becomes of a chat while a video is made for it: blocked, moved, its topic closed. The video finds its way."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
 from scenes import job_in, new_chat, passing, reading, says, video_in
-from storage.jobs import Job, Jobs, State
+from storage.jobs import CHAT_GONE, Job, Jobs, State
 from world import PHOTO, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,8 +73,8 @@ def place(here: World, clock: TurnableClock) -> Place:
 
 async def job_waits_for_its_chat(place: Place) -> None:
     async with reading(place.here) as database:
-        while (await Jobs(database).list(chat_id=place.chat.id, limit=1))[0].reason != "chat_gone":
-            place.clock.turn(seconds=1)
+        while (await Jobs(database).list(chat_id=place.chat.id, limit=1))[0].reason != CHAT_GONE:
+            await asyncio.sleep(0.02)  # not turned meanwhile, or a lease would be over in the middle of a step
 
 
 async def unblocks(place: Place) -> None:
@@ -107,9 +108,8 @@ async def test_whoever_blocked_us_gets_the_video_when_they_speak_to_us_again(
     await place.finish()
     await job_waits_for_its_chat(place)
     sent = place.sent
-    for _ in range(20):
-        clock.turn(seconds=3600)
-        await place.until(State.DELIVERING)
+    clock.turn(seconds=20 * 3600)
+    await place.until(State.DELIVERING)
     assert place.sent == sent
 
     place.here.telegram.faults.clear()
@@ -137,9 +137,11 @@ async def test_a_clear_word_waits_for_its_chat_too(place: Place) -> None:
 
 
 async def test_a_group_that_became_a_supergroup_gets_its_video_there(place: Place) -> None:
-    """Whatever its messages were called before: those ids may be others' there."""
+    """Whatever its messages were called before: those ids are others' there."""
     await place.begin()
     elsewhere = place.here.telegram.group(-1_000_000_000_000 - place.chat.id)
+    bob = place.here.telegram.user(8)
+    others = [elsewhere.add(bob, {"text": "hi"}, file=None, reply_to=None, thread_id=None).id for _ in range(20)]
     place.fail(
         "sendVideo",
         400,
@@ -153,7 +155,7 @@ async def test_a_group_that_became_a_supergroup_gets_its_video_there(place: Plac
     assert video.reply_to_id is None
     job = await passing(place.here, place.clock, elsewhere, job_in(place.here, elsewhere, State.DELIVERED))
     assert job.chat_id == elsewhere.id
-    assert not any(call.name.startswith(("edit", "delete")) for call in elsewhere.history)
+    assert not {call.parameters.get("message_id") for call in elsewhere.history} & {*others}
 
 
 async def test_a_move_that_telegram_tells_of_moves_the_jobs_before_anything_fails(place: Place) -> None:

@@ -1,5 +1,6 @@
 """The video gets into the chat: again and again until it is there, and not twice if that can be helped."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from starlette.responses import PlainTextResponse
+from structlog.testing import capture_logs
 from telegram import Bot
 from telegram.constants import ChatAction
 
@@ -229,13 +231,14 @@ class Story:
         self.here, self.clock, self.chat = here, clock, chat
 
     def goes_wrong(self, method: str, status: int, description: str | None = None, **about: int) -> None:
-        self.here.telegram.fail(method, status, description, when=self._is_here, **about)  # type: ignore[arg-type]
+        self.here.telegram.fail(method, status, description, when=self.is_here, **about)  # type: ignore[arg-type]
 
     def fault(self, response: HangUp | PlainTextResponse, *, acts: bool) -> None:
         """Give such an answer to the next sendVideo."""
-        self.here.telegram.faults.append(Fault("sendVideo", response, acts=acts, when=self._is_here))
+        self.here.telegram.faults.append(Fault("sendVideo", response, acts=acts, when=self.is_here))
 
-    def _is_here(self, call: Call) -> bool:
+    def is_here(self, call: Call) -> bool:
+        """Whether a call is about this chat."""
         return call.parameters.get("chat_id") == self.chat.id
 
     async def finish(self) -> None:
@@ -324,16 +327,53 @@ async def test_where_the_answer_is_lost_the_status_message_becomes_the_video(
 
 
 @in_module_loop
-async def test_where_the_delivery_cant_be_noted_the_status_message_becomes_the_video(story: Story, here: World) -> None:
-    """As after a crash between the sending and the note of it."""
-    async with refusing(here, "UPDATE OF video_message_id ON jobs"):
-        await story.finish()
-        edited = here.telegram.wait_until(lambda: "editMessageMedia" in story.calls, timeout_seconds=60)
-        await passing(here, story.clock, story.chat, edited)
+async def test_a_delivery_that_cant_be_noted_at_once_is_held_on_to(story: Story, here: World) -> None:
+    """Who has heard Telegram's yes need not send again."""
+    with capture_logs() as logged:
+        async with refusing(here, "UPDATE OF video_message_id ON jobs"):
+            await story.finish()
+            async with asyncio.timeout(60):
+                while sum("can't be noted" in line["event"] for line in logged) < 3:
+                    story.clock.turn(seconds=1)
+                    await asyncio.sleep(0.01)
+        await story.until(State.DELIVERED)
+
+    assert story.calls == ["sendVideo"]
+
+
+@in_module_loop
+@pytest.mark.parametrize("method", ["editMessageText", "sendChatAction", "deleteMessage"])
+async def test_a_flood_of_status_edits_never_holds_up_the_video(method: str, story: Story) -> None:
+    story.goes_wrong(method, 429, retry_after=600, times=1000)
+    began_at = story.clock.now()
+    await story.finish()
     await story.until(State.DELIVERED)
 
-    assert story.calls[0] == "sendVideo"
-    assert set(story.calls[1:]) == {"editMessageMedia"}
+    assert story.calls == ["sendVideo"]
+    assert story.clock.now() - began_at < 60_000
+
+
+@in_module_loop
+async def test_a_status_that_cant_be_taken_away_at_once_is_taken_away_later(story: Story) -> None:
+    """It would lie for ever beside the video."""
+    story.goes_wrong("deleteMessage", 500, times=3)
+    await story.finish()
+    await story.until(State.DELIVERED)
+    gone = story.here.telegram.wait_until(
+        lambda: all(message.video for message in story.chat.messages if message.is_from_bot), timeout_seconds=60
+    )
+    await passing(story.here, story.clock, story.chat, gone)
+
+
+@in_module_loop
+async def test_a_status_that_cant_be_edited_is_replaced(story: Story) -> None:
+    story.goes_wrong("editMessageText", 400, "Bad Request: message can't be edited", times=1000)
+    await story.finish()
+    await story.until(State.DELIVERED)
+    gone = story.here.telegram.wait_until(
+        lambda: all(message.video for message in story.chat.messages if message.is_from_bot), timeout_seconds=60
+    )
+    await passing(story.here, story.clock, story.chat, gone)
 
 
 @in_module_loop
@@ -432,8 +472,8 @@ async def test_the_operator_hears_once_that_telegram_takes_no_videos_and_once_th
         here.telegram.faults.clear()
         chat = await ask_for_video(here)
         await passing(here, clock, chat, video_in(chat))
-        await passing(here, clock, chat, says(operator, "This is over"))
-        assert sum("does not take videos" in message.text for message in operator.messages) == 2
+        await passing(here, clock, chat, says(operator, "Telegram takes videos again"))
+        assert len(operator.messages) == 2
 
 
 @in_module_loop

@@ -90,6 +90,24 @@ async def test_a_flooded_chat_waits_alone(calls: Calls, clock: TurnableClock) ->
     assert await calls.make("sendVideo", 7) is True
 
 
+@pytest.mark.parametrize("endpoint", ["editMessageText", "sendChatAction", "deleteMessage"])
+async def test_a_flood_of_what_may_be_left_out_stops_only_the_like(
+    calls: Calls, clock: TurnableClock, endpoint: str
+) -> None:
+    """If the chat itself is shut, the video's own try will tell."""
+    calls.flood_seconds = 30
+    with pytest.raises(RetryAfter):
+        await calls.make(endpoint, 7, status=True)
+    calls.flood_seconds = 0
+    assert await calls.make("sendVideo", 7) is True
+    assert (
+        await let_through([calls.make(other, 7, status=True) for other in ("editMessageText", "sendChatAction")]) == 0
+    )
+
+    clock.turn(seconds=31)
+    assert await calls.make("editMessageText", 7, status=True) is True
+
+
 @pytest.mark.parametrize("endpoint", ["sendChatAction", "deleteMessage", "getFile", "answerCallbackQuery"])
 async def test_what_telegram_does_not_count_is_not_counted(calls: Calls, endpoint: str) -> None:
     assert await let_through([calls.make(endpoint, 7, status=True) for _ in range(50)]) == 50
