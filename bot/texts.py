@@ -92,12 +92,19 @@ STATUS_QUEUED = "Got both. You're number {place} in line."
 STATUS_BUSY = "Got both. The video service is busy, so I keep trying."
 STATUS_PAUSED = "Got both. The video service needs my operator's attention first. I'll go on by myself after that."
 STATUS_SUBMITTING = "Got both. Your video is about to be made."
+STATUS_UNHEARD = (
+    "The video service hasn't answered yet, so I'm waiting to hear whether it took your job. "
+    "I won't ask twice, so that it doesn't cost twice."
+)
 STATUS_RENDERING = "Your video is being made. {estimate}"
 STATUS_UNSURE = (
     "I never heard whether the video service took your job. I can try again, but then it may cost twice. "
     "What shall I do?"
 )
 STATUS_SENDING = "Your video is ready, I'm sending it …"
+
+
+_USUAL_ANSWER_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,8 @@ def status(
                 (Button(BUTTON_RISK, f"risk:{job.id}"), Button(BUTTON_LEAVE, f"leave:{job.id}")),
             )
         case State.SUBMITTING:
-            return Say(STATUS_SUBMITTING)
+            waited_ms = now - (job.submitted_at or now)
+            return Say(STATUS_UNHEARD if waited_ms > _USUAL_ANSWER_MS else STATUS_SUBMITTING)
         case State.RENDERING:
             elapsed_ms = now - (job.submitted_at or now)
             return Say(STATUS_RENDERING.format(estimate=estimate(expected_ms, elapsed_ms)))

@@ -280,6 +280,7 @@ async def test_where_the_answer_is_lost_the_callback_brings_the_render_home(resp
     for _ in range(5):
         story.clock.turn(seconds=300)
         await job_in(story.here, chat, State.SUBMITTING)
+    await story.says("waiting to hear whether it took your job")
     await story.call_back()
     await story.video()
     job = await story.until(State.DELIVERED)
