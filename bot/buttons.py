@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from telegram import CallbackQuery, Update
-from telegram.error import BadRequest
+from telegram.error import BadRequest, Forbidden
 from telegram.ext import CallbackContext, CallbackQueryHandler
 
 from bot import texts
@@ -61,10 +61,10 @@ class Buttons:
 
 
 async def _toast(query: CallbackQuery, text: str) -> None:
-    with suppress(BadRequest):  # too old to be answered
+    with suppress(BadRequest, Forbidden):  # too old to be answered
         await query.answer(text)
 
 
 async def _strip_buttons(query: CallbackQuery) -> None:
-    with suppress(BadRequest):  # gone, or stripped before
+    with suppress(BadRequest, Forbidden):  # gone, stripped before, or in a chat that has blocked us
         await query.edit_message_reply_markup(None)

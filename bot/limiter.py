@@ -22,6 +22,8 @@ from bot.patience import MINUTE_MS, SECOND_MS
 STATUS = "status"
 """The `rate_limit_args` of what may be left out: it never waits, and leaves the last place to what matters."""
 
+_MATTERS = "message"  # any other message or edit
+
 _OVERALL_PER_SECOND = 25
 _COUNTED = ("send", "edit", "forward", "copy")
 _FREE = ("sendChatAction",)
@@ -55,7 +57,7 @@ class Limiter(BaseRateLimiter[str]):
         self._clock = clock
         self._overall = _bucket(_OVERALL_PER_SECOND, _OVERALL_PER_SECOND, clock.now())
         self._chats: dict[object, _Bucket] = {}
-        self._blocked_until: dict[tuple[object, bool], int] = {}
+        self._blocked_until: dict[tuple[object, str], int] = {}
 
     async def initialize(self) -> None:
         """Nothing is needed."""
@@ -75,30 +77,30 @@ class Limiter(BaseRateLimiter[str]):
         """Make the call when it is its turn; raise `RetryAfter` at once where that is too far away."""
         chat = data.get("chat_id")
         is_counted = endpoint.startswith(_COUNTED) and endpoint not in _FREE
-        matters = is_counted and rate_limit_args != STATUS
+        kind = endpoint if not is_counted else rate_limit_args or _MATTERS
         if chat is not None:
-            self._check_open(chat, matters=matters)
+            self._check_open(chat, kind)
             if is_counted:
-                await self._turn(chat, may_wait=matters)
+                await self._turn(chat, kind)
         try:
             return await callback(*args, **kwargs)
         except RetryAfter as error:
             if chat is not None:
-                self._blocked_until[chat, matters] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
+                self._blocked_until[chat, kind] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
             raise
 
-    def _check_open(self, chat: object, *, matters: bool) -> None:
-        """A 429 for a message shuts its chat; one for what may be left out shuts it for the like only."""
-        until = self._blocked_until.get((chat, True), 0)
-        if not matters:
-            until = max(until, self._blocked_until.get((chat, False), 0))
+    def _check_open(self, chat: object, kind: str) -> None:
+        """A 429 for a message shuts its chat for statuses too; any other shuts it for the like only."""
+        shut_by = (kind, _MATTERS) if kind == STATUS else (kind,)
+        until = max(self._blocked_until.get((chat, other), 0) for other in shut_by)
         blocked_seconds = (until - self._clock.now()) / SECOND_MS
         if blocked_seconds > 0:
             raise RetryAfter(_rounded_up(blocked_seconds))
 
-    async def _turn(self, chat: object, *, may_wait: bool) -> None:
+    async def _turn(self, chat: object, kind: str) -> None:
+        may_wait = kind == _MATTERS
         while True:
-            self._check_open(chat, matters=may_wait)
+            self._check_open(chat, kind)
             now = self._clock.now()
             buckets = (self._overall, self._bucket_of(chat, now))
             seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)

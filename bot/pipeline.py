@@ -194,7 +194,7 @@ class Pipeline:
 
     async def look(self, job: Job) -> Job | None:
         now = self.clock.now()
-        overdue_ms = now - (job.submitted_at or now) - self._render_timeout_ms
+        overdue_ms = now - job.since - self._render_timeout_ms
         gives_up = overdue_ms > 0
         try:
             video = await self.client.get_video(job.akool_id or "")

@@ -101,6 +101,7 @@ STATUS_UNSURE = (
     "I never heard whether the video service took your job. I can try again, but then it may cost twice. "
     "What shall I do?"
 )
+STATUS_FETCHING = "Your video is made, I'm fetching it …"
 STATUS_SENDING = "Your video is ready, I'm sending it …"
 
 
@@ -149,19 +150,23 @@ def status(
             return _collecting(job)
         case State.QUEUED:
             return _queued(job, place, paused=paused)
-        case State.SUBMITTING if job.reason == SUBMIT_UNKNOWN:
-            return Say(
-                STATUS_UNSURE,
-                (Button(BUTTON_RISK, f"risk:{job.id}"), Button(BUTTON_LEAVE, f"leave:{job.id}")),
-            )
         case State.SUBMITTING:
-            waited_ms = now - (job.submitted_at or now)
-            return Say(STATUS_UNHEARD if waited_ms > _USUAL_ANSWER_MS else STATUS_SUBMITTING)
+            return _submitting(job, now)
         case State.RENDERING:
             elapsed_ms = now - (job.submitted_at or now)
             return Say(STATUS_RENDERING.format(estimate=estimate(expected_ms, elapsed_ms)))
+        case State.SAVING:
+            return Say(STATUS_FETCHING)
         case _:
             return Say(STATUS_SENDING)
+
+
+def _submitting(job: Job, now: int) -> Say:
+    if job.reason == SUBMIT_UNKNOWN:
+        choice = (Button(BUTTON_RISK, f"risk:{job.id}"), Button(BUTTON_LEAVE, f"leave:{job.id}"))
+        return Say(STATUS_UNSURE, choice)
+    waited_ms = now - (job.submitted_at or now)
+    return Say(STATUS_UNHEARD if waited_ms > _USUAL_ANSWER_MS else STATUS_SUBMITTING)
 
 
 def _queued(job: Job, place: int | None, *, paused: bool) -> Say:

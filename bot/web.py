@@ -33,6 +33,7 @@ _READ_SECONDS = 10
 _TOKEN = re.compile(r"[\w-]{16,64}", re.ASCII)
 
 # How much a callback tells; one that tells no more than those before it makes us ask AKOOL only now and then.
+_ASK_AGAIN_AFTER_MS = 5 * SECOND_MS
 _SAYS_FINISHED = 1
 _SAYS_RESULT = 2
 
@@ -99,13 +100,14 @@ class Web:
         await self._hear(token, callback)
 
     async def _hear(self, token: str, callback: akool.Callback) -> None:
-        wait_ms = int(self.settings.akool_poll_seconds * SECOND_MS)
-        job = await self.ledger.arrived(token, callback.id, ask_at=self.clock.now() + wait_ms)
+        now = self.clock.now()
+        ask_at = now + int(self.settings.akool_poll_seconds * SECOND_MS)
+        job = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
         if job is None:
             raise HTTPException(403)
         rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
         is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
-        asked_long_ago = self.clock.now() - job.updated_at > wait_ms
+        asked_long_ago = now - job.updated_at > _ASK_AGAIN_AFTER_MS
         if is_over and (await self.ledger.heard(token, rank=rank) or asked_long_ago):
             await self.jobs.ring(job.id, state=State.RENDERING)
         self.ring()

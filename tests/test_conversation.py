@@ -209,6 +209,21 @@ async def test_a_button_under_a_message_that_is_gone_is_answered(here: World) ->
     assert await ask(ada, "/help"), "the chat's next update is not held up"
 
 
+@shared
+async def test_a_press_of_somebody_who_blocks_us_right_after_is_done_all_the_same(here: World) -> None:
+    """... and its update is not tried again and again, nor set aside."""
+    ada = new_chat(here)
+    await ada.send_photo(FACELESS)
+    question = await says(ada, texts.STATUS_NO_FACE)
+    here.telegram.fail("editMessageReplyMarkup", 403, "Forbidden: bot was blocked by the user")
+    here.telegram.fail("answerCallbackQuery", 403, "Forbidden: bot was blocked by the user")
+    await ada.press(question, texts.BUTTON_USE_ANYWAY)
+    await all_handled(here)
+    assert (await job_in(here, ada, State.COLLECTING)).photo_accepted
+    assert await ask(ada, "/help")
+    assert not [fault for fault in here.telegram.faults if fault.times]
+
+
 # --- who is let in ---
 
 

@@ -99,13 +99,13 @@ async def test_a_flood_of_what_may_be_left_out_stops_only_the_like(
     with pytest.raises(RetryAfter):
         await calls.make(endpoint, 7, status=True)
     calls.flood_seconds = 0
+    assert await let_through([calls.make(endpoint, 7, status=True)]) == 0
+    others = {"editMessageText", "sendChatAction", "deleteMessage"} - {endpoint}
+    assert await let_through([calls.make(other, 7, status=True) for other in others]) == 2
     assert await calls.make("sendVideo", 7) is True
-    assert (
-        await let_through([calls.make(other, 7, status=True) for other in ("editMessageText", "sendChatAction")]) == 0
-    )
 
     clock.turn(seconds=31)
-    assert await calls.make("editMessageText", 7, status=True) is True
+    assert await calls.make(endpoint, 7, status=True) is True
 
 
 @pytest.mark.parametrize("endpoint", ["sendChatAction", "deleteMessage", "getFile", "answerCallbackQuery"])

@@ -439,6 +439,23 @@ def rendered(video_status: int, **fields: object) -> JSONResponse:
     return JSONResponse({"code": 1000, "msg": "OK", "data": data})
 
 
+async def test_a_render_that_was_heard_of_late_has_all_its_time(silent: Story) -> None:
+    """It is paid for; that its beginning was not heard of is no reason to give it up."""
+    story = silent
+    story.akool.drop(CREATE, before=False)
+    story.akool.faults.append(Fault(LOOK, rendered(2), times=4))
+    chat = await story.begin()
+    await story.akool.wait_until(lambda: story.creates == 1, timeout_seconds=60)
+    await job_in(story.here, chat, State.SUBMITTING)
+    story.clock.turn(seconds=HOUR_SECONDS - 120)
+    await story.akool.call_back(story.akool.videos[-1], {"status": 2})
+    await job_in(story.here, chat, State.RENDERING)
+    story.clock.turn(seconds=300)
+    await story.video()
+
+    assert story.creates == 1
+
+
 async def test_an_akool_that_cant_be_asked_is_no_reason_to_give_a_render_up(silent: Story) -> None:
     """It may be finished and paid for; after a day without a word it is given up all the same."""
     story = silent
