@@ -444,9 +444,9 @@ async def test_a_render_that_was_heard_of_late_has_all_its_time(silent: Story) -
     story = silent
     story.akool.drop(CREATE, before=False)
     story.akool.faults.append(Fault(LOOK, rendered(2), times=4))
+    videos = len(story.akool.videos)
     chat = await story.begin()
-    await story.akool.wait_until(lambda: story.creates == 1, timeout_seconds=60)
-    await job_in(story.here, chat, State.SUBMITTING)
+    await story.akool.wait_until(lambda: len(story.akool.videos) > videos, timeout_seconds=60)
     story.clock.turn(seconds=HOUR_SECONDS - 120)
     await story.akool.call_back(story.akool.videos[-1], {"status": 2})
     await job_in(story.here, chat, State.RENDERING)
