@@ -1,1 +1,1 @@
-pytest_plugins = ["databases", "s3_servers"]
+pytest_plugins = ["databases", "s3_servers", "victims"]

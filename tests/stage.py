@@ -1,0 +1,206 @@
+"""Where the service is struck down: Telegram and AKOOL in this process, outliving it, and one database.
+
+People come one after the other (`Case`), so that each strike is judged by itself, against what was true when it fell.
+"""
+
+import asyncio
+import io
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from sqlalchemy import func, select
+
+from bot.clock import Clock
+from bot.patience import DAY_MS
+from bot.sandbox import Akool, BotApi
+from bot.sandbox.chats import Chat, Message
+from bot.sweeper import Sweeper
+from storage.database import Database, open_database, open_reader
+from storage.jobs import Job, Jobs
+from storage.ledger import Ledger
+from storage.notices import Notices
+from storage.objects import LocalStore, MediaSigner
+from storage.retention import Retention
+from storage.schema import calls, jobs, updates
+from storage.updates import Updates
+from victims import PATIENCE_SECONDS, ForkServer, Victim
+from world import PHOTO, free_port, render_cheaply
+
+RATE = 15  # a lease of 60 s is over in four
+LEASE_SECONDS = 61
+RENDER_TIMEOUT_SECONDS = 900
+
+
+@cache
+def small_portrait() -> bytes:
+    """Just large enough to be taken, and with a face in it, which is found in no time."""
+    with Image.open(PHOTO) as image:
+        image.thumbnail((300, 300))
+        target = io.BytesIO()
+        image.save(target, "JPEG")
+    return target.getvalue()
+
+
+@dataclass
+class Stage:
+    telegram: BotApi
+    akool: Akool
+    database_url: str
+    folder: Path
+    victims: ForkServer
+    settings: dict[str, Any]
+    epoch: float = field(default_factory=time.time)
+    turned_seconds: float = 0
+    running: list[Victim] = field(default_factory=list)
+    _people: Any = field(default_factory=lambda: count(1000))
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.database_url.startswith("postgresql")
+
+    @property
+    def logins(self) -> int:
+        return sum(1 for call in self.telegram.calls if call.name == "getMe")
+
+    # --- processes ---
+
+    def start(self, *, order: dict[str, Any] | None = None, **settings: Any) -> Victim:
+        victim = self.victims.start(
+            self.settings | settings,
+            clock={"epoch": self.epoch, "rate": RATE, "turned_seconds": self.turned_seconds},
+            log=self.folder / "log",
+            order=order,
+        )
+        self.running.append(victim)
+        return victim
+
+    def let_leases_pass(self) -> None:
+        """Whoever is started from now on lives when the leases of the dead are over; SQLite needs no such thing."""
+        if self.is_postgres:
+            self.turned_seconds += LEASE_SECONDS
+
+    async def sees(self, victim: Victim, where: object, look: Callable[[], object]) -> None:
+        """Wait until Telegram shows it, or the victim is dead. `where` is what an error tells instead."""
+        death = asyncio.create_task(victim.until(lambda: False))
+        sight = asyncio.create_task(self.telegram.wait_until(look, timeout_seconds=PATIENCE_SECONDS))
+        await asyncio.wait({death, sight}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (death, sight):
+            task.cancel()
+        result, _ = await asyncio.gather(sight, death, return_exceptions=True)
+        if isinstance(result, TimeoutError):
+            raise TimeoutError(f"never seen; there is:\n{where}")
+
+    async def turn(self, victim: Victim, *, seconds: float) -> None:
+        self.turned_seconds += seconds
+        await victim.order(turn=seconds)
+
+    # --- the database, as the commands see it ---
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Database]:
+        async with open_reader(self.database_url, now=Clock().now) as database:
+            yield database
+
+    async def jobs_of(self, chat: Chat) -> list[Job]:
+        """The chat's jobs, oldest first."""
+        async with self.reading() as database:
+            return list(reversed(await Jobs(database).list(chat_id=chat.id)))
+
+    async def is_at_akool(self, job: Job, database: Database) -> bool:
+        """Whether AKOOL knows of the job, and so will call back."""
+        asked = {video.request["webhookUrl"].rpartition("/")[2] for video in self.akool.videos}
+        return any(call.token in asked for call in await Ledger(database).of_job(job.id))
+
+    def new_chat(self) -> Chat:
+        return self.telegram.private_chat(user_id=next(self._people))
+
+    # --- the books ---
+
+    async def balance(self, *, pressed: Counter[int]) -> list[str]:
+        """What is wrong with the whole: money, updates, and media. `pressed` says who risked to pay twice, how often."""
+        wrong = []
+        async with open_database(self.database_url, now=Clock().now) as database:
+            async with database.begin() as connection:
+                job_by_token = {token: job for token, job in await connection.execute(select(calls.c.token, calls.c.job_id))}
+                chat_by_job = {job: chat for job, chat in await connection.execute(select(jobs.c.id, jobs.c.chat_id))}
+                left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
+                aside = await connection.scalar(select(func.count()).where(updates.c.error.isnot(None)))
+            tokens = [call.parameters["webhookUrl"].rpartition("/")[2] for call in self.akool.creates]
+            wrong += [f"a create call that is not in the ledger: {token}" for token in set(tokens) - set(job_by_token)]
+            wrong += [f"a call made {times} times" for times in Counter(tokens).values() if times > 1]
+            for job, times in Counter(job_by_token.get(token) for token in tokens).items():
+                if job is not None and times > 1 + pressed[chat_by_job[job]]:
+                    wrong.append(f"job {job} was paid {times} times")
+            if left or aside or self.telegram.updates.pending:
+                wrong.append(f"updates: {left} left, {aside} set aside, {len(self.telegram.updates.pending)} not taken")
+            wrong += await self._sweep(database)
+        return wrong
+
+    async def _sweep(self, database: Database) -> list[str]:
+        """Two days on, every object belongs to a row, and every row has its objects."""
+
+        class Later(Clock):
+            def now(self) -> int:
+                return super().now() + 2 * DAY_MS
+
+        retention = Retention(database)
+        store = LocalStore(self.folder / "data" / "media", MediaSigner([b"key"], "http://127.0.0.1"))
+        clock = Later()
+        await Sweeper(
+            Updates(database), Notices(database), retention, store, clock, retention_days=30
+        ).sweep()
+        kept = {key async for key, _ in store.keys()}
+        async with database.begin() as connection:
+            columns = (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key)
+            named = {key for column in columns for key in await connection.scalars(select(column)) if key}
+        return [f"left: {key}" for key in kept - named] + [f"lost: {key}" for key in named - kept]
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, database_url: str, victims: ForkServer, *, calls_back: bool, **settings: Any
+) -> AsyncIterator[Stage]:
+    """Set everything up but the service itself."""
+    telegram = BotApi(webhook_retry_seconds=0.1)
+    akool = Akool(
+        renderer=render_cheaply,
+        callbacks="normal" if calls_back else "never",
+        callback_retry_seconds=0.4,
+        credit=10**6,
+    )
+    async with AsyncExitStack() as stack:
+        telegram_url = await stack.enter_async_context(telegram.serving())
+        akool_url = await stack.enter_async_context(akool.serving())
+        port = free_port()
+        values: dict[str, Any] = {
+            "telegram_bot_token": telegram.token,
+            "telegram_api_url": telegram_url,
+            "akool_api_key": akool.account.client_secret,
+            "akool_api_url": akool_url,
+            "akool_poll_seconds": 10 if calls_back else 1,
+            "akool_render_timeout_seconds": RENDER_TIMEOUT_SECONDS,
+            "public_url": f"http://127.0.0.1:{port}",
+            "port": port,
+            "data_dir": str(folder / "data"),
+            "database_url": database_url,
+            "app_secret": "the-secret-of-the-app",
+            "allowed_users": "*",
+            **({"akool_client_id": akool.account.client_id} if calls_back else {}),
+            **settings,
+        }
+        here = Stage(telegram, akool, database_url, folder, victims, values)
+        try:
+            yield here
+        finally:
+            for victim in here.running:
+                victim.send(signal.SIGKILL)
+                victim.forget()
