@@ -1,7 +1,7 @@
 """One person, one photo, one voice note, and whatever befalls the service meanwhile; then what became of it."""
 
 import asyncio
-from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,69 +17,69 @@ from storage.ledger import SUBMIT_UNKNOWN
 from storage.schema import updates
 from victims import PATIENCE_SECONDS, Victim
 
-_LOOK_EVERY_SECONDS = 0.03
+_LOOK_EVERY_SECONDS = 0.04
 
 
-@dataclass
-class Excuse:
-    """What a strike may leave behind: what Telegram had done, and the service had not noted, when it fell."""
-
-    videos: int = 0
-    texts: int = 0
-
-
-@dataclass
+@dataclass(eq=False)
 class Case:
     here: Stage
     chat: Chat
     risks: bool
     """What the person answers who is asked: "Try again (may cost twice)", or "Leave it"."""
-    pressed: Counter[int] = field(default_factory=Counter)
-    excuse: Excuse = field(default_factory=Excuse)
-    _answered: set[int] = field(default_factory=set)
+    risked: int = 0
+    answered: set[int] = field(default_factory=set)
+    excused: set[int] = field(default_factory=set)
+    """Messages that Telegram had, and the service had not noted, when it was struck: there may be one of each too many.
+    """
 
     # --- what happens ---
 
-    async def play(self, victim: Victim) -> None:
-        """Send the two halves, each when the last thing is seen to be done; all at once when the victim is dead."""
+    async def play(self, disturbance: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Send the two halves, each when the last thing is seen to be done; after a disturbance all at once."""
+
+        async def sees(look: Callable[[], object]) -> None:
+            try:
+                await self.here.sees(look, unless=disturbance)
+            except TimeoutError:
+                raise TimeoutError(f"it was never seen; the chat reads:\n{self.chat}") from None
+
         await self.chat.send_photo(small_portrait())
-        await self.here.sees(victim, self.chat, lambda: self._has_text(texts.STATUS_ONLY_PHOTO))
+        await sees(lambda: self._has_text(texts.STATUS_ONLY_PHOTO))
         await self.chat.send_voice(sound(seconds=1))
-        await self.here.sees(victim, self.chat, lambda: self._has_text(texts.STATUS_RENDERING.partition("{")[0]))
-        self._let_renders_end()
-        await self.here.sees(victim, self.chat, lambda: self.videos and not self.texts)
+        await sees(lambda: self._has_text(texts.STATUS_RENDERING.partition("{")[0]))
+        self.here.let_renders_end()
+        await sees(lambda: self.videos and not self.texts)
 
-    async def settle(self, victim: Victim) -> None:
-        """Wait until nothing is left to be done, and answer what is asked."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS), self.here.reading() as database:
-                while not await self._is_over(database, victim):
-                    await asyncio.sleep(_LOOK_EVERY_SECONDS)
-        except TimeoutError:
-            raise TimeoutError(f"it does not end: {await self.here.jobs_of(self.chat)}\n{self.chat}") from None
+    def excuse_now(self, noted: Sequence[Job]) -> None:
+        """To be called when all that the victim had sent is in the chat; `noted` is what it left in the database."""
+        known = {job.video_message_id for job in noted} | {job.status_message_id for job in noted}
+        self.excused |= {message.id for message in (*self.videos, *self.texts)} - known
 
-    def excuse_now(self, noted: list[Job]) -> None:
-        """Called when all that the dead victim had sent is in the chat; `noted` is what it had left in the database."""
-        known = {job.status_message_id for job in noted}
-        if not any(job.state is State.DELIVERED for job in noted):
-            self.excuse.videos += len(self.videos)
-        self.excuse.texts += sum(1 for message in self.texts if message.id not in known)
+    async def answer(self, job: Job) -> None:
+        """Press a button under the question what to do, once it is there."""
+        action = f"{'risk' if self.risks else 'leave'}:{job.id}"
+        for message in self.texts:
+            if action in message.buttons.values() and message.id not in self.answered:
+                self.answered.add(message.id)
+                self.risked += self.risks
+                await self.chat.press(message, action)
 
     # --- what became of it ---
 
-    async def complaints(self) -> list[str]:
+    async def complaints(self, *, more_videos: int = 0) -> list[str]:
+        """What is wrong now that all is over. `more_videos`: how many there may be beside the excused ones."""
         found = await self.here.jobs_of(self.chat)
         if len(found) != 1:
             return [f"{len(found)} jobs for one pair"]
         [job] = found
         wrong = []
-        left = (job.state, job.reason) == (State.FAILED, SUBMIT_UNKNOWN) and self._answered and not self.risks
-        if job.state is not State.DELIVERED and not left:
+        was_left = (job.state, job.reason) == (State.FAILED, SUBMIT_UNKNOWN) and self.answered and not self.risks
+        if job.state is not State.DELIVERED and not was_left:
             wrong.append(f"it ended as {job.state} ({job.reason})")
-        delivered = int(job.state is State.DELIVERED)
-        if not delivered <= len(self.videos) <= delivered + self.excuse.videos:
+        wanted = int(job.state is State.DELIVERED)
+        if not wanted <= len(self.videos) <= wanted + more_videos + self._excused(self.videos):
             wrong.append(f"{len(self.videos)} videos")
-        if len(self.texts) > self.excuse.texts + (job.state is State.FAILED):
+        if len(self.texts) > (job.state is State.FAILED) + self._excused(self.texts):
             wrong.append("texts are left")
         return [f"{sentence}; the chat reads:\n{self.chat}" for sentence in wrong]
 
@@ -91,38 +91,44 @@ class Case:
     def texts(self) -> list[Message]:
         return [message for message in self.chat.messages if message.is_from_bot and not message.video]
 
-    # ---
+    def _excused(self, messages: Sequence[Message]) -> int:
+        return sum(1 for message in messages if message.id in self.excused)
 
     def _has_text(self, words: str) -> bool:
         return any(words in message.text for message in self.texts)
 
-    def _let_renders_end(self) -> None:
-        for video in self.here.akool.videos:
-            video.go.set()
 
-    async def _is_over(self, database: Database, victim: Victim) -> bool:
-        self._let_renders_end()
-        found = await Jobs(database).list(chat_id=self.chat.id)
-        for job in found:
-            if job.state is State.SUBMITTING:
-                await self._help(job, database, victim)
-        async with database.begin() as connection:
-            left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
-        return (
-            bool(found)
-            and all(job.state in TERMINAL and job.status_at is None for job in found)
-            and not left
-            and not self.here.telegram.updates.pending
-        )
+async def settle(here: Stage, cases: Sequence[Case], victims: Sequence[Victim]) -> None:
+    """Wait until nothing is left to be done; answer what people are asked.
 
-    async def _help(self, job: Job, database: Database, victim: Victim) -> None:
-        """Answer what the person is asked; where nothing can come of waiting, let the waiting be short."""
-        if job.reason == SUBMIT_UNKNOWN:
-            action = f"{'risk' if self.risks else 'leave'}:{job.id}"
-            for message in self.texts:
-                if action in message.buttons.values() and message.id not in self._answered:
-                    self._answered.add(message.id)
-                    self.pressed[self.chat.id] += self.risks
-                    await self.chat.press(message, action)
-        elif job.claim is None and not await self.here.is_at_akool(job, database):
-            await self.here.turn(victim, seconds=30)
+    Where all wait for a callback that can't come, since AKOOL never heard of the job, time is let pass.
+    """
+    case_of = {case.chat.id: case for case in cases}
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), here.reading() as database:
+            while not await _is_over(here, database, case_of, victims):
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+    except TimeoutError:
+        found = [(await here.jobs_of(case.chat), str(case.chat)) for case in cases]
+        raise TimeoutError(f"it does not end: {found}") from None
+
+
+async def _is_over(here: Stage, database: Database, case_of: dict[int, Case], victims: Sequence[Victim]) -> bool:
+    here.let_renders_end()
+    found = [job for job in await Jobs(database).list() if job.chat_id in case_of]
+    unfinished = [job for job in found if job.state not in TERMINAL or job.status_at is not None]
+    for job in unfinished:
+        if job.state is State.SUBMITTING and job.reason == SUBMIT_UNKNOWN:
+            await case_of[job.chat_id].answer(job)
+    async with database.begin() as connection:
+        left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
+    if left or here.telegram.updates.pending or {job.chat_id for job in found} != set(case_of):
+        return False
+    if unfinished and not [job for job in unfinished if not await _waits_in_vain(here, database, job)]:
+        await here.turn(*victims, seconds=30)
+    return not unfinished
+
+
+async def _waits_in_vain(here: Stage, database: Database, job: Job) -> bool:
+    is_waiting = job.state is State.SUBMITTING and job.claim is None and job.reason is None
+    return is_waiting and not await here.is_at_akool(job, database)

@@ -1,6 +1,7 @@
 """Fixtures: both database engines, and a clock that only tests turn."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -49,9 +50,9 @@ def postgres_url() -> Iterator[str]:
             yield server.get_uri()
 
 
-@pytest.fixture
-async def own_postgres_url(postgres_url: str) -> AsyncIterator[str]:
-    """The URL of an empty PostgreSQL database that no other test sees."""
+@asynccontextmanager
+async def new_postgres_database(postgres_url: str) -> AsyncIterator[str]:
+    """Make an empty PostgreSQL database, and give its URL; it is gone at the end of the block."""
     name = f"test_{uuid4().hex}"
     maintenance = create_async_engine(async_url(postgres_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     async with maintenance.connect() as connection:
@@ -61,6 +62,13 @@ async def own_postgres_url(postgres_url: str) -> AsyncIterator[str]:
     async with maintenance.connect() as connection:
         # FORCE: whoever was killed in a test may still have a connection.
         await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def own_postgres_url(postgres_url: str) -> AsyncIterator[str]:
+    """The URL of an empty PostgreSQL database that no other test sees."""
+    async with new_postgres_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture

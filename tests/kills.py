@@ -1,16 +1,23 @@
 """Killing the service at hook after hook: each time it is started again, somebody's video must come all the same."""
 
+import asyncio
+import os
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cases import Case
+from cases import Case, settle
 from stage import Stage
 from victims import Hook, Victim
 
 _SCHEMA = "commit of schema + new alembic_version"
+_MOST_OCCURRENCES = 2  # two halves arrive; what is come to more often is the looking at the status
 _LATE = Hook("before sendVideo")  # an update, a job and its status have been claimed by then
+
+
+TORTURE = float(os.environ.get("TORTURE", "0"))
+"""How far beyond what fits into `make test` to go; `make torture` sets it."""
 
 
 @dataclass
@@ -21,10 +28,6 @@ class Toll:
     struck: set[Hook] = field(default_factory=set)
     missed: list[Hook] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    pressed: Counter[int] = field(default_factory=Counter)
-
-    def note(self, hook: Hook, complaints: Sequence[str]) -> None:
-        self.complaints += [f"killed {hook}: {complaint}" for complaint in complaints]
 
 
 def named(passed: Sequence[str]) -> list[Hook]:
@@ -37,81 +40,98 @@ def named(passed: Sequence[str]) -> list[Hook]:
     return hooks
 
 
+async def kill_everywhere(*stages: Stage) -> list[Toll]:
+    """Kill the service at every hook of every stage; but hooks that stages share in turns only, unless in torture."""
+    killers = [Killer(here) for here in stages]
+    await asyncio.gather(*(killer.begin() for killer in killers))
+    return await asyncio.gather(*(killer.work(hooks) for killer, hooks in zip(killers, _dealt(killers), strict=True)))
+
+
+def _dealt(killers: Sequence["Killer"]) -> list[list[Hook]]:
+    if TORTURE:
+        return [killer.hooks for killer in killers]
+    holders: dict[Hook, list[int]] = defaultdict(list)
+    for number, killer in enumerate(killers):
+        for hook in killer.hooks:
+            holders[hook].append(number)
+    hands: list[list[Hook]] = [[] for _ in killers]
+    for turn, (hook, held_by) in enumerate(holders.items()):
+        hands[held_by[turn % len(held_by)]].append(hook)
+    return hands
+
+
 class Killer:
     """Has one process of the service running, and kills it again and again."""
 
     def __init__(self, here: Stage) -> None:
         self.here = here
-        self.toll = Toll()
-        self.victim: Victim
-        here.akool.hold()
+        self.hooks: list[Hook] = []
+        self._toll = Toll()
+        self._victim: Victim
+        self._start_hooks: set[Hook] = set()
+        self._risked: dict[int, int] = {}
 
     async def begin(self) -> None:
-        """Start on a database that is still empty, and kill before and after its schema is made."""
+        """Kill before and after the schema of the empty database is made, and find out what other hooks there are."""
+        self.here.akool.hold()
         for hook in (Hook(f"before {_SCHEMA}"), Hook(f"after {_SCHEMA}")):
             await self._start_and_be_killed(hook)
-        self.victim = await self._start()
+        self._victim = await self._start()
 
-    async def discover(self) -> tuple[list[Hook], list[Hook]]:
-        """The hooks that a job passes, and those that a start passes, where something was left claimed."""
         case = self._case(risks=True)
-        await self.victim.order(record=True)
-        await case.play(self.victim)
-        await case.settle(self.victim)
-        self.toll.complaints += await case.complaints()
-        passed = named(self.victim.passed)
-        case = self._case(risks=True)
-        await self.victim.be_struck(_LATE, signal.SIGKILL)
-        await case.play(self.victim)
-        self.victim = await self._start_again(case, record=True)
-        started = named(self.victim.passed)  # what begins beside the start is not the start's
-        await case.settle(self.victim)
-        self.toll.complaints += await case.complaints()
-        return passed, started
+        await self._victim.order(record=True)
+        await case.play(self._victim.death)
+        await self._conclude(case, "undisturbed")
+        self.hooks = [hook for hook in named(self._victim.passed) if TORTURE or hook.occurrence <= _MOST_OCCURRENCES]
 
-    async def kill_in_job(self, hook: Hook, *, risks: bool) -> None:
+        case = self._case(risks=True)
+        await self._victim.be_struck(_LATE, signal.SIGKILL)
+        await case.play(self._victim.death)
+        self._victim = await self._start_again(case, record=True)
+        self._start_hooks = {Hook(f"at start {hook.name}", hook.occurrence) for hook in named(self._victim.passed)}
+        self.hooks += sorted(self._start_hooks)
+        await self._conclude(case, f"killed {_LATE}")
+
+    async def work(self, hooks: Sequence[Hook]) -> Toll:
+        """Kill at each of the hooks, let the last process stop as it does on SIGTERM, and look at the whole."""
+        for turn, hook in enumerate(hooks):
+            await self._kill(hook, risks=turn % 2 == 0)
+        for hook in [hook for hook in hooks if hook not in self._toll.struck]:  # which hooks there are varies a little
+            await self._kill(hook, risks=True)
+        self._toll.missed = [hook for hook in hooks if hook not in self._toll.struck]
+        await self._victim.end()
+        if not self._victim.has_stopped_well:
+            self._toll.complaints.append("SIGTERM did not end it well")
+        self._toll.complaints += await self.here.balance(self._risked)
+        return self._toll
+
+    async def _kill(self, hook: Hook, *, risks: bool) -> None:
         case = self._case(risks=risks)
-        await self.victim.be_struck(hook, signal.SIGKILL)
-        await case.play(self.victim)
-        if self.victim.is_dead:
-            self.victim = await self._start_again(case)
-            self.toll.struck.add(hook)
-            self.toll.kills += 1
+        is_at_start = hook in self._start_hooks
+        await self._victim.be_struck(_LATE if is_at_start else hook, signal.SIGKILL)
+        await case.play(self._victim.death)
+        if is_at_start:
+            await self._start_and_be_killed(hook)
+        if self._victim.is_dead:
+            self._victim = await self._start_again(case)
+            self._toll.struck.add(hook)
+            self._toll.kills += 1
         else:
-            self.toll.missed.append(hook)
-            await self.victim.order()
-        await self._conclude(case, hook)
-
-    async def kill_at_start(self, hook: Hook) -> None:
-        """Kill it late in a job, and then once more while it starts again."""
-        case = self._case(risks=True)
-        await self.victim.be_struck(_LATE, signal.SIGKILL)
-        await case.play(self.victim)
-        await self._start_and_be_killed(hook)
-        self.victim = await self._start_again(case)
-        await self._conclude(case, hook)
-
-    async def end(self) -> Toll:
-        """Let it stop as it does on SIGTERM, and look at the whole."""
-        self.victim.send(signal.SIGTERM)
-        await self.victim.until(lambda: False)
-        if not self.victim.has_stopped_well:
-            self.toll.complaints.append("SIGTERM did not end it well")
-        self.toll.complaints += await self.here.balance(pressed=self.toll.pressed)
-        return self.toll
+            await self._victim.order()  # no hook any more
+        await self._conclude(case, f"killed {hook}")
 
     # ---
 
     def _case(self, *, risks: bool) -> Case:
         return Case(self.here, self.here.new_chat(), risks=risks)
 
-    async def _conclude(self, case: Case, hook: Hook) -> None:
-        await case.settle(self.victim)
-        self.toll.pressed += case.pressed
-        self.toll.note(hook, await case.complaints())
+    async def _conclude(self, case: Case, how: str) -> None:
+        await settle(self.here, [case], [self._victim])
+        self._risked[case.chat.id] = case.risked
+        self._toll.complaints += [f"{how}: {complaint}" for complaint in await case.complaints()]
 
     async def _start(self) -> Victim:
-        self.here.let_leases_pass()
+        await self.here.let_leases_pass()
         victim = self.here.start()
         await victim.until(lambda: victim.is_up)
         return victim
@@ -120,21 +140,19 @@ class Killer:
         """Start, and see on the way what the dead one may have done that it could not note."""
         noted = await self.here.jobs_of(case.chat)
         logins = self.here.logins
-        self.here.let_leases_pass()
+        await self.here.let_leases_pass()
         victim = self.here.start(order={"record": record})
-        await self.here.sees(victim, "no login", lambda: self.here.logins > logins)
+        await self.here.sees(lambda: self.here.logins > logins, unless=victim.death)
         case.excuse_now(noted)
         await victim.until(lambda: victim.is_up)
         return victim
 
     async def _start_and_be_killed(self, hook: Hook) -> None:
-        self.here.let_leases_pass()
-        order = {"hook": hook.name, "occurrence": hook.occurrence, "signal": signal.SIGKILL}
+        await self.here.let_leases_pass()
+        order = {"hook": hook.name.removeprefix("at start "), "occurrence": hook.occurrence, "signal": signal.SIGKILL}
         victim = self.here.start(order=order)
         await victim.until(lambda: victim.is_up)
         if victim.struck_at:
-            self.toll.struck.add(hook)
-            self.toll.kills += 1
-        else:
-            self.toll.missed.append(hook)
-        await victim.kill()
+            self._toll.struck.add(hook)
+            self._toll.kills += 1
+        await victim.end(signal.SIGKILL)

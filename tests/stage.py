@@ -8,7 +8,7 @@ import io
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 from bot.clock import Clock
 from bot.patience import DAY_MS
 from bot.sandbox import Akool, BotApi
-from bot.sandbox.chats import Chat, Message
+from bot.sandbox.chats import Chat
 from bot.sweeper import Sweeper
 from storage.database import Database, open_database, open_reader
 from storage.jobs import Job, Jobs
@@ -32,6 +32,7 @@ from storage.objects import LocalStore, MediaSigner
 from storage.retention import Retention
 from storage.schema import calls, jobs, updates
 from storage.updates import Updates
+from victim import TURNED
 from victims import PATIENCE_SECONDS, ForkServer, Victim
 from world import PHOTO, free_port, render_cheaply
 
@@ -59,9 +60,16 @@ class Stage:
     victims: ForkServer
     settings: dict[str, Any]
     epoch: float = field(default_factory=time.time)
-    turned_seconds: float = 0
     running: list[Victim] = field(default_factory=list)
-    _people: Any = field(default_factory=lambda: count(1000))
+    _people: Iterator[int] = field(default_factory=lambda: count(1000))
+    _turned_seconds: float = 0
+
+    def __post_init__(self) -> None:
+        self._turned_file.write_bytes(TURNED.pack(0))
+
+    @property
+    def _turned_file(self) -> Path:
+        return self.folder / "turned"
 
     @property
     def is_postgres(self) -> bool:
@@ -76,32 +84,35 @@ class Stage:
     def start(self, *, order: dict[str, Any] | None = None, **settings: Any) -> Victim:
         victim = self.victims.start(
             self.settings | settings,
-            clock={"epoch": self.epoch, "rate": RATE, "turned_seconds": self.turned_seconds},
+            clock={"epoch": self.epoch, "rate": RATE, "turned": str(self._turned_file)},
             log=self.folder / "log",
             order=order,
         )
         self.running.append(victim)
         return victim
 
-    def let_leases_pass(self) -> None:
-        """Whoever is started from now on lives when the leases of the dead are over; SQLite needs no such thing."""
+    async def let_leases_pass(self) -> None:
+        """For who is started from now on, those of the dead are over; SQLite needs no such thing."""
         if self.is_postgres:
-            self.turned_seconds += LEASE_SECONDS
+            await self.turn(seconds=LEASE_SECONDS)
 
-    async def sees(self, victim: Victim, where: object, look: Callable[[], object]) -> None:
-        """Wait until Telegram shows it, or the victim is dead. `where` is what an error tells instead."""
-        death = asyncio.create_task(victim.until(lambda: False))
+    async def sees(self, look: Callable[[], object], *, unless: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Wait until Telegram shows it, or something else has come."""
         sight = asyncio.create_task(self.telegram.wait_until(look, timeout_seconds=PATIENCE_SECONDS))
-        await asyncio.wait({death, sight}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (death, sight):
+        other = asyncio.create_task(unless())
+        done, _ = await asyncio.wait({sight, other}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sight, other):
             task.cancel()
-        result, _ = await asyncio.gather(sight, death, return_exceptions=True)
-        if isinstance(result, TimeoutError):
-            raise TimeoutError(f"never seen; there is:\n{where}")
+        await asyncio.gather(sight, other, return_exceptions=True)
+        for task in done:
+            task.result()
 
-    async def turn(self, victim: Victim, *, seconds: float) -> None:
-        self.turned_seconds += seconds
-        await victim.order(turn=seconds)
+    async def turn(self, *victims: Victim, seconds: float) -> None:
+        """Let time pass, in all processes; victims that wait for it wake."""
+        self._turned_seconds += seconds
+        self._turned_file.write_bytes(TURNED.pack(self._turned_seconds))
+        for victim in victims:
+            await victim.order()
 
     # --- the database, as the commands see it ---
 
@@ -120,25 +131,30 @@ class Stage:
         asked = {video.request["webhookUrl"].rpartition("/")[2] for video in self.akool.videos}
         return any(call.token in asked for call in await Ledger(database).of_job(job.id))
 
+    def let_renders_end(self) -> None:
+        """Those that AKOOL has begun."""
+        for video in self.akool.videos:
+            video.go.set()
+
     def new_chat(self) -> Chat:
         return self.telegram.private_chat(user_id=next(self._people))
 
     # --- the books ---
 
-    async def balance(self, *, pressed: Counter[int]) -> list[str]:
-        """What is wrong with the whole: money, updates, and media. `pressed` says who risked to pay twice, how often."""
+    async def balance(self, risked: Mapping[int, int]) -> list[str]:
+        """What is wrong with the whole: money, updates, media. `risked`: how often which chat risked to pay twice."""
         wrong = []
         async with open_database(self.database_url, now=Clock().now) as database:
             async with database.begin() as connection:
-                job_by_token = {token: job for token, job in await connection.execute(select(calls.c.token, calls.c.job_id))}
-                chat_by_job = {job: chat for job, chat in await connection.execute(select(jobs.c.id, jobs.c.chat_id))}
+                job_by_token = dict((await connection.execute(select(calls.c.token, calls.c.job_id))).all())
+                chat_by_job = dict((await connection.execute(select(jobs.c.id, jobs.c.chat_id))).all())
                 left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
                 aside = await connection.scalar(select(func.count()).where(updates.c.error.isnot(None)))
             tokens = [call.parameters["webhookUrl"].rpartition("/")[2] for call in self.akool.creates]
             wrong += [f"a create call that is not in the ledger: {token}" for token in set(tokens) - set(job_by_token)]
             wrong += [f"a call made {times} times" for times in Counter(tokens).values() if times > 1]
             for job, times in Counter(job_by_token.get(token) for token in tokens).items():
-                if job is not None and times > 1 + pressed[chat_by_job[job]]:
+                if job is not None and times > 1 + risked.get(chat_by_job[job], 0):
                     wrong.append(f"job {job} was paid {times} times")
             if left or aside or self.telegram.updates.pending:
                 wrong.append(f"updates: {left} left, {aside} set aside, {len(self.telegram.updates.pending)} not taken")
@@ -155,10 +171,8 @@ class Stage:
         retention = Retention(database)
         store = LocalStore(self.folder / "data" / "media", MediaSigner([b"key"], "http://127.0.0.1"))
         clock = Later()
-        await Sweeper(
-            Updates(database), Notices(database), retention, store, clock, retention_days=30
-        ).sweep()
-        kept = {key async for key, _ in store.keys()}
+        await Sweeper(Updates(database), Notices(database), retention, store, clock, retention_days=30).sweep()
+        kept = {key async for key, _ in store.keys("")}
         async with database.begin() as connection:
             columns = (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key)
             named = {key for column in columns for key in await connection.scalars(select(column)) if key}
@@ -167,9 +181,11 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, database_url: str, victims: ForkServer, *, calls_back: bool, **settings: Any
+    folder: Path, database_url: str | None, victims: ForkServer, *, calls_back: bool, **settings: Any
 ) -> AsyncIterator[Stage]:
-    """Set everything up but the service itself."""
+    """Set everything up but the service itself; on a new SQLite database where no other is named."""
+    folder.mkdir()
+    database_url = database_url or f"sqlite:///{folder}/bot.sqlite3"
     telegram = BotApi(webhook_retry_seconds=0.1)
     akool = Akool(
         renderer=render_cheaply,

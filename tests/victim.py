@@ -15,7 +15,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
+from struct import Struct
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -34,24 +36,27 @@ from world import tiny_mp4
 Wire = dict[str, Any]
 
 LONGEST_MESSAGE = 1 << 16
+TURNED = Struct("d")
 
 
 class FastClock(Clock):
-    """Runs `rate` times as fast as ours since `epoch`, plus what it is turned by; processes that share these agree."""
+    """Runs `rate` times as fast as ours since `epoch`, plus what a file says: all processes of a stage agree."""
 
-    def __init__(self, *, epoch: float, rate: float, turned_seconds: float) -> None:
+    def __init__(self, *, epoch: float, rate: float, turned: str) -> None:
         self._epoch = epoch
         self._rate = rate
-        self._turned_seconds = turned_seconds
-        self._turning = asyncio.Event()
+        with Path(turned).open("r+b") as file:
+            self._turned_seconds = mmap(file.fileno(), TURNED.size)
+        self._looking_again = asyncio.Event()
 
     def now(self) -> int:
-        return int((self._epoch + (time.time() - self._epoch) * self._rate + self._turned_seconds) * 1000)
+        (turned_seconds,) = TURNED.unpack(self._turned_seconds[:])
+        return int((self._epoch + (time.time() - self._epoch) * self._rate + turned_seconds) * 1000)
 
     async def wait(self, bell: asyncio.Event, *, seconds: float) -> None:
         until = self.now() + seconds * 1000
         while not bell.is_set() and (left_ms := until - self.now()) > 0:
-            waits = [asyncio.ensure_future(event.wait()) for event in (bell, self._turning)]
+            waits = [asyncio.ensure_future(event.wait()) for event in (bell, self._looking_again)]
             try:
                 timeout = left_ms / 1000 / self._rate
                 await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -59,11 +64,10 @@ class FastClock(Clock):
                 for task in waits:
                     task.cancel()
 
-    def turn(self, *, seconds: float) -> None:
-        """Let time pass; who waits for it wakes."""
-        self._turned_seconds += seconds
-        self._turning.set()
-        self._turning = asyncio.Event()
+    def look_again(self) -> None:
+        """It may have been turned: who waits for it, wakes."""
+        self._looking_again.set()
+        self._looking_again.clear()
 
 
 class Victim:
@@ -103,7 +107,7 @@ class Victim:
 
     def _obey(self, order: Wire) -> None:
         """What an order leaves out is no more."""
-        self._clock.turn(seconds=order.get("turn", 0))
+        self._clock.look_again()
         self._is_recording = order.get("record", False)
         self._hook, self._passes, self._signal = order.get("hook"), order.get("occurrence", 1), order.get("signal", 0)
 

@@ -90,13 +90,14 @@ class Victim:
                 await self._changed.wait()
 
     async def order(self, **order: Any) -> None:
-        """Let it `record` the hooks that it passes, be struck at one by a signal, or `turn` its clock by so much."""
+        """Let it `record` the hooks that it passes, or be struck at one; without more: neither any longer."""
         obeyed = self._obeyed
+        self.struck_at = None
         try:
             self.channel.send(json.dumps(order).encode())
         except OSError:
             return  # it is dying
-        await self.until(lambda: self._obeyed > obeyed)
+        await self.until(lambda: self._obeyed > obeyed or self.struck_at)
 
     async def be_struck(self, hook: Hook, number: signal.Signals) -> None:
         """At this hook, counted from now on."""
@@ -106,9 +107,16 @@ class Victim:
         if not self.is_dead:
             os.kill(self.pid, number)
 
-    async def kill(self) -> None:
-        self.send(signal.SIGKILL)
+    async def death(self) -> None:
         await self.until(lambda: False)
+
+    async def strike(self) -> None:
+        await self.until(lambda: self.struck_at)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send it a signal that it does not live through."""
+        self.send(number)
+        await self.death()
 
 
 class ForkServer:
@@ -118,7 +126,7 @@ class ForkServer:
         self._requests = requests
 
     def start(
-        self, settings: Mapping[str, Any], *, clock: Mapping[str, float], log: Path, order: Wire | None = None
+        self, settings: Mapping[str, Any], *, clock: Mapping[str, Any], log: Path, order: Wire | None = None
     ) -> Victim:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = json.dumps({"settings": settings, "clock": clock, "order": order or {}})
@@ -138,7 +146,7 @@ def fork_server() -> Iterator[ForkServer]:
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {"PYTHONPATH": str(ROOT), "SSL_CERT_DIR": empty}  # all is plain http: spare it the certificates
         command = (sys.executable, str(ROOT / "tests" / "victim.py"), str(theirs.fileno()))
-        process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], cwd=empty)
+        process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], cwd=empty)  # noqa: S603 - our own
         theirs.close()
         try:
             if ours.recv(LONGEST_MESSAGE) != b"ready":
