@@ -19,7 +19,7 @@ import pytest
 from victim import LONGEST_MESSAGE, Wire
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 90
 
 
 @dataclass(frozen=True, order=True)
