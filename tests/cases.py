@@ -12,9 +12,9 @@ from bot.sandbox.chats import Chat, Message
 from media_samples import sound
 from stage import Stage, small_portrait
 from storage.database import Database
-from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.jobs import COLUMNS, TERMINAL, Job, State
 from storage.ledger import SUBMIT_UNKNOWN
-from storage.schema import updates
+from storage.schema import jobs, updates
 from victims import PATIENCE_SECONDS, Victim
 
 _LOOK_EVERY_SECONDS = 0.04
@@ -110,18 +110,20 @@ async def settle(here: Stage, cases: Sequence[Case], victims: Sequence[Victim]) 
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
     except TimeoutError:
         found = [(await here.jobs_of(case.chat), str(case.chat)) for case in cases]
-        raise TimeoutError(f"it does not end: {found}") from None
+        dead = [victim.pid for victim in victims if victim.is_dead]
+        raise TimeoutError(f"it does not end: {found}\ndead: {dead}\n{here.last_words}") from None
 
 
 async def _is_over(here: Stage, database: Database, case_of: dict[int, Case], victims: Sequence[Victim]) -> bool:
     here.let_renders_end()
-    found = [job for job in await Jobs(database).list() if job.chat_id in case_of]
+    async with database.begin() as connection:
+        rows = await connection.execute(select(*COLUMNS).where(jobs.c.chat_id.in_(case_of)))
+        found = [Job.of(row) for row in rows]
+        left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
     unfinished = [job for job in found if job.state not in TERMINAL or job.status_at is not None]
     for job in unfinished:
         if job.state is State.SUBMITTING and job.reason == SUBMIT_UNKNOWN:
             await case_of[job.chat_id].answer(job)
-    async with database.begin() as connection:
-        left = await connection.scalar(select(func.count()).where(updates.c.due_at.isnot(None)))
     if left or here.telegram.updates.pending or {job.chat_id for job in found} != set(case_of):
         return False
     if unfinished and not [job for job in unfinished if not await _waits_in_vain(here, database, job)]:

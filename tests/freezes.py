@@ -5,7 +5,9 @@ It goes on in the middle of what it did, believing that nothing has happened, an
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from balancer import Balancer
 from cases import Case, settle
@@ -13,7 +15,7 @@ from stage import Stage
 from victims import Hook, Victim
 from world import free_port
 
-# Hooks between a claim to speak and the note that it is said. Who is stopped there says it a second time.
+# Who is stopped between the intent to send and the note that it is sent, sends what the other has sent meanwhile.
 _SENDING = (
     "after commit of jobs (sending_at)",
     "before sendVideo",
@@ -22,59 +24,85 @@ _SENDING = (
 )
 
 
+async def freeze_at(names: Sequence[str] | None, *stages: tuple[Stage, Balancer]) -> list["Freezer"]:
+    """Freeze at these hooks, or at all; stages take them in turns, side by side, since most of it is waiting."""
+    freezers = [Freezer(here, balancer) for here, balancer in stages]
+    found = await asyncio.gather(*(freezer.begin() for freezer in freezers))
+    todo = list(names or dict.fromkeys(chain.from_iterable(found)))
+
+    async def work(freezer: Freezer) -> None:
+        while todo:
+            name = todo.pop(0)
+            try:
+                await freezer.freeze(name, risks=len(todo) % 2 == 0)
+            except TimeoutError as error:
+                error.add_note(f"stopped {name}, after {freezer.frozen}: {freezer.complaints}")
+                raise
+        await freezer.end()
+
+    await asyncio.gather(*(work(freezer) for freezer in freezers))
+    return freezers
+
+
 @dataclass
 class Freezer:
+    """Has two processes of the service running, and stops one of them again and again."""
+
     here: Stage
     balancer: Balancer
     frozen: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    risked: dict[int, int] = field(default_factory=dict)
-    pair: list[Victim] = field(default_factory=list)
+    _risked: dict[int, int] = field(default_factory=dict)
+    _pair: list[Victim] = field(default_factory=list)
 
     async def begin(self) -> list[str]:
         """Start both, and find out which hooks there are."""
         self.here.akool.hold()
-        self.pair = [await self._start(), await self._start()]
+        self._pair = [await self._start(), await self._start()]
         case = self._case(risks=True)
-        for victim in self.pair:
+        for victim in self._pair:
             await victim.order(record=True)
         await case.play(asyncio.Event().wait)
-        await settle(self.here, [case], self.pair)
+        await settle(self.here, [case], self._pair)
         self.complaints += await case.complaints()
-        return list(dict.fromkeys(name for victim in self.pair for name in victim.passed))
+        return list(dict.fromkeys(name for victim in self._pair for name in victim.passed))
 
     async def freeze(self, name: str, *, risks: bool) -> None:
         case = self._case(risks=risks)
-        for victim in self.pair:
+        for victim in self._pair:
             await victim.be_struck(Hook(name), signal.SIGSTOP)
         await case.play(self._somebody_is_struck)
-        if not any(victim.struck_at for victim in self.pair):
+        if any(victim.struck_at for victim in self._pair):
+            self.frozen.append(name)
+            await self._outlast(case)
+        else:
             self.missed.append(name)
-            await asyncio.gather(*(victim.order() for victim in self.pair))
-            await settle(self.here, [case], self.pair)
-            return
-        frozen, other = sorted(self.pair, key=lambda victim: victim.struck_at is None)
+            for victim in self._pair:
+                await victim.order()  # no hook any more
+            await settle(self.here, [case], self._pair)
+        self._risked[case.chat.id] = case.risked
+        complaints = await case.complaints(more_videos=int(name in _SENDING))
+        self.complaints += [f"stopped {name}: {complaint}" for complaint in complaints]
+
+    async def _outlast(self, case: Case) -> None:
+        """Let the other one do all that is to be done, and only then wake the one that was stopped."""
+        frozen, other = sorted(self._pair, key=lambda victim: victim.struck_at is None)
         await other.order()
         if other.struck_at:  # too, before it heard the order
             other.send(signal.SIGCONT)
-        self.frozen.append(name)
-        await settle(self.here, [case], [other])  # while the first still stands
-        frozen.send(signal.SIGCONT)
-        await frozen.end()  # when it has done all that it had begun
         await settle(self.here, [case], [other])
-        self.risked[case.chat.id] = case.risked
-        self.complaints += [
-            f"stopped {name}: {complaint}" for complaint in await case.complaints(more_videos=int(name in _SENDING))
-        ]
-        self.pair = [other, await self._start()]
+        frozen.send(signal.SIGCONT)
+        await frozen.end()  # which lets it do what it was about to do
+        await settle(self.here, [case], [other])
+        self._pair = [other, await self._start()]
 
     async def end(self) -> None:
-        for victim in self.pair:
+        for victim in self._pair:
             await victim.end()
             if not victim.has_stopped_well:
                 self.complaints.append("SIGTERM did not end it well")
-        self.complaints += await self.here.balance(self.risked)
+        self.complaints += await self.here.balance(self._risked)
 
     # ---
 
@@ -89,7 +117,7 @@ class Freezer:
         return victim
 
     async def _somebody_is_struck(self) -> None:
-        watches = [asyncio.create_task(victim.strike()) for victim in self.pair]
+        watches = [asyncio.create_task(victim.strike()) for victim in self._pair]
         try:
             await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
         finally:

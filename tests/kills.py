@@ -126,7 +126,11 @@ class Killer:
         return Case(self.here, self.here.new_chat(), risks=risks)
 
     async def _conclude(self, case: Case, how: str) -> None:
-        await settle(self.here, [case], [self._victim])
+        try:
+            await settle(self.here, [case], [self._victim])
+        except TimeoutError as error:
+            error.add_note(f"{how}, after {self._toll}")
+            raise
         self._risked[case.chat.id] = case.risked
         self._toll.complaints += [f"{how}: {complaint}" for complaint in await case.complaints()]
 

@@ -131,6 +131,11 @@ class Stage:
         asked = {video.request["webhookUrl"].rpartition("/")[2] for video in self.akool.videos}
         return any(call.token in asked for call in await Ledger(database).of_job(job.id))
 
+    @property
+    def last_words(self) -> str:
+        """The end of what the processes have logged."""
+        return (self.folder / "log").read_text()[-5000:]
+
     def let_renders_end(self) -> None:
         """Those that AKOOL has begun."""
         for video in self.akool.videos:
