@@ -110,7 +110,8 @@ class Stage:
     async def turn(self, *victims: Victim, seconds: float) -> None:
         """Let time pass, in all processes; victims that wait for it wake."""
         self._turned_seconds += seconds
-        self._turned_file.write_bytes(TURNED.pack(self._turned_seconds))
+        with self._turned_file.open("r+b") as file:  # in place: others have it mapped
+            file.write(TURNED.pack(self._turned_seconds))
         for victim in victims:
             await victim.order()
 
