@@ -4,13 +4,19 @@ BIN := .venv/bin
 # --no-deps: the locks are whole, and older pips look for newer versions of what is asked for with an extra.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: demo test run lint format bench lock clean
+TORTURE ?= 1
+
+.PHONY: demo test torture run lint format bench lock clean
 
 demo: .venv/run.stamp  ## the main job on this machine alone; PHOTO= and VOICE= take your own
 	@$(BIN)/python -m bot demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(VOICE),--voice "$(VOICE)")
 
 test: lint  ## every check that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
+
+torture: .venv/dev.stamp  ## kill, freeze and stop it everywhere, for half an hour; TORTURE=2 lets chaos reign twice as long
+	TORTURE=$(TORTURE) $(BIN)/python -m pytest -n 2 --dist loadfile \
+		tests/test_kills_sqlite.py tests/test_kills_postgres.py tests/test_freezes.py tests/test_chaos.py
 
 run: .venv/run.stamp  ## the service, with the settings from the environment or .env
 	@exec $(BIN)/python -m bot run

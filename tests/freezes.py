@@ -11,7 +11,7 @@ from itertools import chain
 
 from balancer import Balancer
 from cases import Case, settle
-from stage import Stage
+from stage import Stage, first_of
 from victims import Hook, Victim
 from world import free_port
 
@@ -73,6 +73,7 @@ class Freezer:
         for victim in self._pair:
             await victim.be_struck(Hook(name), signal.SIGSTOP)
         await case.play(self._somebody_is_struck)
+        await first_of(settle(self.here, [case], self._pair), self._somebody_is_struck())
         if any(victim.struck_at for victim in self._pair):
             self.frozen.append(name)
             await self._outlast(case)
@@ -117,9 +118,4 @@ class Freezer:
         return victim
 
     async def _somebody_is_struck(self) -> None:
-        watches = [asyncio.create_task(victim.strike()) for victim in self._pair]
-        try:
-            await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for watch in watches:
-                watch.cancel()
+        await first_of(*(victim.strike() for victim in self._pair))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cases import Case, settle
-from stage import Stage
+from stage import Stage, first_of
 from victims import Hook, Victim
 
 _SCHEMA = "commit of schema + new alembic_version"
@@ -24,7 +24,6 @@ TORTURE = float(os.environ.get("TORTURE", "0"))
 class Toll:
     """What came of the kills."""
 
-    kills: int = 0
     struck: set[Hook] = field(default_factory=set)
     missed: list[Hook] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -94,10 +93,14 @@ class Killer:
 
     async def work(self, hooks: Sequence[Hook]) -> Toll:
         """Kill at each of the hooks, let the last process stop as it does on SIGTERM, and look at the whole."""
-        for turn, hook in enumerate(hooks):
-            await self._kill(hook, risks=turn % 2 == 0)
-        for hook in [hook for hook in hooks if hook not in self._toll.struck]:  # which hooks there are varies a little
-            await self._kill(hook, risks=True)
+        for turn, hook in enumerate([*hooks, *hooks]):
+            if hook in self._toll.struck:
+                continue
+            try:  # again in the second round, since which hooks there are varies a little
+                await self._kill(hook, risks=turn % 2 == 0)
+            except TimeoutError as error:
+                error.add_note(f"killed {hook}, after {self._toll}")
+                raise
         self._toll.missed = [hook for hook in hooks if hook not in self._toll.struck]
         await self._victim.end()
         if not self._victim.has_stopped_well:
@@ -110,15 +113,19 @@ class Killer:
         is_at_start = hook in self._start_hooks
         await self._victim.be_struck(_LATE if is_at_start else hook, signal.SIGKILL)
         await case.play(self._victim.death)
-        if is_at_start:
-            await self._start_and_be_killed(hook)
+        await first_of(self._settle(case), self._victim.death())
         if self._victim.is_dead:
+            if is_at_start:
+                await self._start_and_be_killed(hook)
+            else:
+                self._toll.struck.add(hook)
             self._victim = await self._start_again(case)
-            self._toll.struck.add(hook)
-            self._toll.kills += 1
         else:
             await self._victim.order()  # no hook any more
         await self._conclude(case, f"killed {hook}")
+
+    async def _settle(self, case: Case) -> None:
+        await settle(self.here, [case], [self._victim])
 
     # ---
 
@@ -126,11 +133,7 @@ class Killer:
         return Case(self.here, self.here.new_chat(), risks=risks)
 
     async def _conclude(self, case: Case, how: str) -> None:
-        try:
-            await settle(self.here, [case], [self._victim])
-        except TimeoutError as error:
-            error.add_note(f"{how}, after {self._toll}")
-            raise
+        await self._settle(case)
         self._risked[case.chat.id] = case.risked
         self._toll.complaints += [f"{how}: {complaint}" for complaint in await case.complaints()]
 
@@ -158,5 +161,4 @@ class Killer:
         await victim.until(lambda: victim.is_up)
         if victim.struck_at:
             self._toll.struck.add(hook)
-            self._toll.kills += 1
         await victim.end(signal.SIGKILL)

@@ -51,6 +51,19 @@ def small_portrait() -> bytes:
     return target.getvalue()
 
 
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them has ended, and end the others; raise what it has raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
 @dataclass
 class Stage:
     telegram: BotApi
@@ -98,14 +111,7 @@ class Stage:
 
     async def sees(self, look: Callable[[], object], *, unless: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Wait until Telegram shows it, or something else has come."""
-        sight = asyncio.create_task(self.telegram.wait_until(look, timeout_seconds=PATIENCE_SECONDS))
-        other = asyncio.create_task(unless())
-        done, _ = await asyncio.wait({sight, other}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sight, other):
-            task.cancel()
-        await asyncio.gather(sight, other, return_exceptions=True)
-        for task in done:
-            task.result()
+        await first_of(self.telegram.wait_until(look, timeout_seconds=PATIENCE_SECONDS), unless())
 
     async def turn(self, *victims: Victim, seconds: float) -> None:
         """Let time pass, in all processes; victims that wait for it wake."""
