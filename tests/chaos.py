@@ -56,12 +56,14 @@ class Chaos:
         return list(self._healthy.values())
 
     async def start(self, place: int) -> None:
-        """Start a process in one of the places that the balancer knows."""
-        port = free_port()
-        victim = self.here.start(port=port)
-        root = f"http://127.0.0.1:{port}"
-        self.balancer.roots.append(root)
-        await victim.until(lambda: victim.is_up)
+        """Start a process; again, as a supervisor does, where it finds no database."""
+        is_up = False
+        while not is_up:
+            port = free_port()
+            victim = self.here.start(port=port)
+            await victim.birth()
+            is_up = not victim.is_dead
+        self.balancer.roots.append(f"http://127.0.0.1:{port}")
         self._healthy[place] = victim
 
     async def people(self, number: int, *, seconds: float) -> None:

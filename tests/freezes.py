@@ -113,7 +113,7 @@ class Freezer:
     async def _start(self) -> Victim:
         port = free_port()
         victim = self.here.start(port=port)
-        await victim.until(lambda: victim.is_up)
+        await victim.birth()
         self.balancer.roots.insert(0, f"http://127.0.0.1:{port}")
         return victim
 

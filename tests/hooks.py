@@ -38,7 +38,8 @@ def _at_commits(passing: Pass) -> None:
 
     @event.listens_for(Engine, "rollback")
     def forget(connection: Connection) -> None:
-        connection.info.pop(_WRITES, None)
+        if not connection.invalidated:  # with it goes what was noted of it
+            connection.info.pop(_WRITES, None)
 
     @event.listens_for(Engine, "commit")
     def before(connection: Connection) -> None:

@@ -140,7 +140,7 @@ class Killer:
     async def _start(self) -> Victim:
         await self.here.let_leases_pass()
         victim = self.here.start()
-        await victim.until(lambda: victim.is_up)
+        await victim.birth()
         return victim
 
     async def _start_again(self, case: Case, *, record: bool = False) -> Victim:
@@ -151,14 +151,14 @@ class Killer:
         victim = self.here.start(order={"record": record})
         await self.here.sees(lambda: self.here.logins > logins, unless=victim.death)
         case.excuse_now(noted)
-        await victim.until(lambda: victim.is_up)
+        await victim.birth()
         return victim
 
     async def _start_and_be_killed(self, hook: Hook) -> None:
         await self.here.let_leases_pass()
         order = {"hook": hook.name.removeprefix("at start "), "occurrence": hook.occurrence, "signal": signal.SIGKILL}
         victim = self.here.start(order=order)
-        await victim.until(lambda: victim.is_up)
+        await victim.birth()
         if victim.struck_at:
             self._toll.struck.add(hook)
         await victim.end(signal.SIGKILL)

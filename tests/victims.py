@@ -107,6 +107,10 @@ class Victim:
         if not self.is_dead:
             os.kill(self.pid, number)
 
+    async def birth(self) -> None:
+        """Wait until it serves; or until it is dead, where it found what it could not start with."""
+        await self.until(lambda: self.is_up)
+
     async def death(self) -> None:
         await self.until(lambda: False)
 
