@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from balancer import Balancer
 from cases import Case
 from media_samples import sound
@@ -136,8 +138,12 @@ class Chaos:
         await self.start(place)
 
     async def _noted(self) -> list[Job]:
-        async with self.here.reading() as database:
-            return list(await Jobs(database).list())
+        while True:
+            try:
+                async with self.here.reading() as database:
+                    return list(await Jobs(database).list())
+            except (SQLAlchemyError, OSError):  # it is down at the moment
+                await asyncio.sleep(0.1)
 
     async def _excuse(self, noted: list[Job]) -> None:
         for case in self.cases:
