@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from mmap import mmap
 from pathlib import Path
 from struct import Struct
@@ -37,6 +38,15 @@ Wire = dict[str, Any]
 
 LONGEST_MESSAGE = 1 << 16
 TURNED = Struct("d")
+
+_LOADED_LATE = (
+    "aiosqlite",
+    "anyio._backends._asyncio",
+    "asyncpg",
+    "httpcore",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.h11_impl",
+)
 
 
 class FastClock(Clock):
@@ -126,7 +136,9 @@ class Victim:
 
 
 def _warm_up() -> None:
-    """Load what threads would load when they first need it."""
+    """Load what is otherwise loaded when it is first needed."""
+    for name in _LOADED_LATE:
+        import_module(name)
     with TemporaryDirectory() as name:
         folder = Path(name)
         make_picture(PORTRAIT, folder / "photo.jpg")
