@@ -30,7 +30,7 @@ _CHOSEN = (
 )
 
 
-@pytest.mark.timeout(3000 if TORTURE else 600)
+@pytest.mark.timeout(6000 if TORTURE else 1200)
 async def test_one_that_wakes_in_the_middle_of_what_another_has_done_does_no_harm(
     tmp_path: Path, victims: ForkServer, postgres_url: str
 ) -> None:

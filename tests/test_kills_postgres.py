@@ -10,7 +10,7 @@ from stage import stage
 from victims import ForkServer
 
 
-@pytest.mark.timeout(3000 if TORTURE else 600)
+@pytest.mark.timeout(6000 if TORTURE else 1200)
 async def test_killed_at_any_hook_it_loses_nothing_and_pays_nothing_twice(
     tmp_path: Path, victims: ForkServer, postgres_url: str
 ) -> None:
