@@ -27,8 +27,9 @@ _SENDING = (
 async def freeze_at(names: Sequence[str] | None, *stages: tuple[Stage, Balancer]) -> list["Freezer"]:
     """Freeze at these hooks, or at all; stages take them in turns, side by side, since most of it is waiting."""
     freezers = [Freezer(here, balancer) for here, balancer in stages]
-    found = await asyncio.gather(*(freezer.begin() for freezer in freezers))
-    todo = list(names or dict.fromkeys(chain.from_iterable(found)))
+    async with asyncio.TaskGroup() as beginning:
+        found = [beginning.create_task(freezer.begin()) for freezer in freezers]
+    todo = list(names or dict.fromkeys(chain.from_iterable(task.result() for task in found)))
 
     async def work(freezer: Freezer) -> None:
         while todo:
@@ -40,7 +41,9 @@ async def freeze_at(names: Sequence[str] | None, *stages: tuple[Stage, Balancer]
                 raise
         await freezer.end()
 
-    await asyncio.gather(*(work(freezer) for freezer in freezers))
+    async with asyncio.TaskGroup() as working:
+        for freezer in freezers:
+            working.create_task(work(freezer))
     return freezers
 
 

@@ -15,7 +15,6 @@ _SCHEMA = "commit of schema + new alembic_version"
 _MOST_OCCURRENCES = 2  # two halves arrive; what is come to more often is the looking at the status
 _LATE = Hook("before sendVideo")  # an update, a job and its status have been claimed by then
 
-
 TORTURE = float(os.environ.get("TORTURE", "0"))
 """How far beyond what fits into `make test` to go; `make torture` sets it."""
 
@@ -42,8 +41,14 @@ def named(passed: Sequence[str]) -> list[Hook]:
 async def kill_everywhere(*stages: Stage) -> list[Toll]:
     """Kill the service at every hook of every stage; but hooks that stages share in turns only, unless in torture."""
     killers = [Killer(here) for here in stages]
-    await asyncio.gather(*(killer.begin() for killer in killers))
-    return await asyncio.gather(*(killer.work(hooks) for killer, hooks in zip(killers, _dealt(killers), strict=True)))
+    async with asyncio.TaskGroup() as beginning:
+        for killer in killers:
+            beginning.create_task(killer.begin())
+    async with asyncio.TaskGroup() as working:
+        tolls = [
+            working.create_task(killer.work(hooks)) for killer, hooks in zip(killers, _dealt(killers), strict=True)
+        ]
+    return [toll.result() for toll in tolls]
 
 
 def _dealt(killers: Sequence["Killer"]) -> list[list[Hook]]:
