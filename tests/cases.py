@@ -32,6 +32,9 @@ class Case:
     """Messages that Telegram had, and the service had not noted, when it was struck: there may be one of each too many.
     """
 
+    pings_excused: int = 0
+    """How often the video may be sent anew, since there was no status message that it could take the place of."""
+
     # --- what happens ---
 
     async def play(self, disturbance: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -53,6 +56,7 @@ class Case:
     def excuse_now(self, noted: Sequence[Job]) -> None:
         """To be called when all that the victim had sent is in the chat; `noted` is what it left in the database."""
         known = {job.video_message_id for job in noted} | {job.status_message_id for job in noted}
+        self.pings_excused += any(job.status_message_id is None for job in noted)
         self.excused |= {message.id for message in (*self.videos, *self.texts)} - known
 
     async def answer(self, job: Job) -> None:
@@ -79,6 +83,8 @@ class Case:
         wanted = int(job.state is State.DELIVERED)
         if not wanted <= len(self.videos) <= wanted + more_videos + self._excused(self.videos):
             wrong.append(f"{len(self.videos)} videos")
+        if self.pings > 1 + more_videos + self.pings_excused:
+            wrong.append(f"the video was sent {self.pings} times")
         if len(self.texts) > (job.state is State.FAILED) + self._excused(self.texts):
             wrong.append("texts are left")
         return [f"{sentence}; the chat reads:\n{self.chat}" for sentence in wrong]
@@ -90,6 +96,11 @@ class Case:
     @property
     def texts(self) -> list[Message]:
         return [message for message in self.chat.messages if message.is_from_bot and not message.video]
+
+    @property
+    def pings(self) -> int:
+        """How often the video has come as a new message."""
+        return sum(1 for call in self.chat.history if call.name == "sendVideo")
 
     def _excused(self, messages: Sequence[Message]) -> int:
         return sum(1 for message in messages if message.id in self.excused)
