@@ -119,14 +119,16 @@ class Killer:
         await self._victim.be_struck(_LATE if is_at_start else hook, signal.SIGKILL)
         await case.play(self._victim.death)
         await first_of(self._settle(case), self._victim.death())
+        if not self._victim.is_dead:
+            await self._victim.order()  # no hook any more, unless it comes to it just now
         if self._victim.is_dead:
-            if is_at_start:
+            if not self._victim.struck_at:
+                self._toll.complaints.append(f"it died by itself, not at {hook}:\n{self.here.last_words}")
+            elif is_at_start:
                 await self._start_and_be_killed(hook)
             else:
                 self._toll.struck.add(hook)
             self._victim = await self._start_again(case)
-        else:
-            await self._victim.order()  # no hook any more
         await self._conclude(case, f"killed {hook}")
 
     async def _settle(self, case: Case) -> None:

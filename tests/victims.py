@@ -95,8 +95,8 @@ class Victim:
         self.struck_at = None
         try:
             self.channel.send(json.dumps(order).encode())
-        except OSError:
-            return  # it is dying
+        except OSError:  # it is dying
+            await self.death()
         await self.until(lambda: self._obeyed > obeyed or self.struck_at)
 
     async def be_struck(self, hook: Hook, number: signal.Signals) -> None:
