@@ -1,0 +1,171 @@
+"""What must hold once all faults are over and time has passed: nothing lost, nothing paid twice."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bot.clock import Clock
+from bot.patience import DAY_MS
+from bot.sandbox.chats import Chat, Message
+from bot.sandbox.stand_in import Call as Request
+from bot.sweeper import Sweeper
+from simulated import SimulatedStore
+from simulation import World, mark_of
+from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.ledger import Call, Ledger
+from storage.notices import Notices
+from storage.retention import Retention
+from storage.updates import Updates
+
+
+@dataclass
+class Books:
+    """What the world says, and what the bot's database says, side by side."""
+
+    world: World
+    jobs: list[Job]
+    calls: dict[str, Call]
+    creates: list[Request]
+
+    def job_of(self, request: Request) -> int | None:
+        call = self.calls.get(token_of(request))
+        return call.job_id if call else None
+
+
+def token_of(create: Request) -> str:
+    return str(create.parameters["webhookUrl"]).rpartition("/")[2]
+
+
+async def broken_promises(world: World) -> list[str]:
+    """Every invariant that does not hold, in a sentence each. The world must be at rest."""
+    jobs = await Jobs(world.past_all_hooks).list()
+    calls = [call for job in jobs for call in await Ledger(world.past_all_hooks).of_job(job.id)]
+    books = Books(world, list(reversed(jobs)), {call.token: call for call in calls}, world.akool.creates)
+    found = [
+        *_paid_twice(books),
+        *_unfinished(books),
+        *_undelivered(books),
+        *_lost_updates(books),
+        *_repeated_halves(books),
+        *_strays(books),
+        *_failures(world),
+    ]
+    return [*found, *[sentence async for sentence in _orphans(books)]]
+
+
+def _paid_twice(books: Books) -> Iterator[str]:
+    """A token is for one call; a job has one call, and one more for each risk that its owner took, or plain refusal."""
+    for token, times in Counter(map(token_of, books.creates)).items():
+        if times > 1:
+            yield f"a create call was repeated {times} times with the same token"
+        if token not in books.calls:
+            yield "a create call is not in the ledger"
+    made = Counter(map(books.job_of, books.creates))
+    refused = Counter(books.job_of(create) for create in books.creates if token_of(create) in books.world.refused)
+    for job in books.jobs:
+        allowed = 1 + books.world.risked[job.id]
+        if made[job.id] - refused[job.id] > allowed:
+            yield f"job {job.id} was paid {made[job.id] - refused[job.id]} times, not {allowed}"
+
+
+def _unfinished(books: Books) -> Iterator[str]:
+    for job in books.jobs:
+        if job.state not in TERMINAL:
+            yield f"job {job.id} is still {job.state}"
+        if job.claim or job.due_at or job.status_claim or job.status_at:
+            yield f"job {job.id} is {job.state}, and somebody still has work with it"
+    ended = {job.id for job in books.jobs if job.state in TERMINAL}
+    for call in books.calls.values():
+        if call.job_id in ended and call.closed_at is None:
+            yield f"a call of job {call.job_id} is open, although the job has ended"
+
+
+def _undelivered(books: Books) -> Iterator[str]:
+    """A delivered video is in its chat, once, or once more for each fault between Telegram's yes and our note."""
+    pairs = Counter((job.chat_id, job.photo_message_id, job.voice_message_id) for job in books.jobs if _delivered(job))
+    more: Counter[Any] = Counter()
+    for job in books.jobs:
+        more[job.chat_id, job.photo_message_id, job.voice_message_id] += books.world.extra_copies[job.id]
+    copies: Counter[Any] = Counter()
+    for chat in books.world.chats:
+        for message in _videos(chat):
+            copies[chat.id, *_halves_in(chat, message)] += 1
+    for pair in pairs | copies:
+        if not pairs[pair] <= copies[pair] <= pairs[pair] + more[pair]:
+            yield f"the video of {pair} is {copies[pair]} times in its chat, not {pairs[pair]} (+ {more[pair]})"
+
+
+def _delivered(job: Job) -> bool:
+    return job.state is State.DELIVERED
+
+
+def _videos(chat: Chat) -> list[Message]:
+    return [message for message in chat.messages if message.is_from_bot and message.video]
+
+
+def _halves_in(chat: Chat, video: Message) -> tuple[int | None, int | None]:
+    """The messages whose files were made into the video."""
+    data = video.file.data if video.file else b""
+    by_mark = {mark_of(message.file.data): message.id for message in chat.messages if message.file and not message.is_from_bot}
+    first, second = data.removeprefix(b"video of ").split(b" and ")
+    return by_mark.get(first), by_mark.get(second)
+
+
+def _lost_updates(books: Books) -> Iterator[str]:
+    rows = {number: (due_at, error) for number, due_at, error in books.world.rows("SELECT update_id, due_at, error FROM updates")}
+    for number in books.world.update_ids():
+        match rows.get(number, "lost"):
+            case (None, None):
+                continue
+            case fate:
+                yield f"update {number} was not handled: {fate}"
+
+
+def _repeated_halves(books: Books) -> Iterator[str]:
+    """A voice note is in one job only, and in one more for each time that its owner pressed `again`."""
+    seen = Counter(
+        (job.chat_id, job.voice_message_id) for job in books.jobs if job.voice_message_id and job.reason != "merged"
+    )
+    for voice, times in seen.items():
+        if times > 1 + books.world.repeated[voice]:
+            yield f"voice {voice} is in {times} jobs: it was handled twice"
+
+
+def _strays(books: Books) -> Iterator[str]:
+    """When all is delivered nothing is left of the status messages, but for one a fault."""
+    if any(not _delivered(job) for job in books.jobs) or books.world.is_chatty:
+        return
+    left = [message.text for chat in books.world.chats for message in chat.messages if message.is_from_bot and message.text]
+    if len(left) > len(books.world.faults_struck):
+        yield f"left in the chats: {left}"
+
+
+def _failures(world: World) -> Iterator[str]:
+    for incarnation in world.incarnations:
+        task = incarnation.task
+        if task is not None and task.done() and task.exception() is not None:
+            yield f"{incarnation.process.name} did not start: {task.exception()!r}"
+
+
+class _TwoDaysLater(Clock):
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> int:
+        return self._clock.now() + 2 * DAY_MS
+
+
+async def _orphans(books: Books) -> Any:
+    world = books.world
+    store = SimulatedStore(world.vault, world.hooks, None)
+    database = world.past_all_hooks
+    sweeper = Sweeper(
+        Updates(database), Notices(database), Retention(database), store, _TwoDaysLater(world.clock), retention_days=30
+    )
+    await sweeper.sweep()
+    belong = {key for job in books.jobs for key in (job.photo_key, job.voice_key, job.video_key) if key}
+    for key in world.vault.written.keys() - belong:
+        yield f"the object {key} belongs to nobody"
+    for key in belong - world.vault.written.keys():
+        yield f"the object {key} is gone"

@@ -1,0 +1,280 @@
+"""What stands between the service and a simulated world: hooks, and the seams that pass through them.
+
+A hook is a place at which the service can be stopped: before and after each transaction, before each commit, before
+and after each request and each change to the object store.
+"""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import asyncio
+import httpx
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.clock import Clock
+from bot.media import Clip, Kind, Picture, Sound, Studio
+from storage.database import Database
+from storage.objects import ObjectMissing
+from virtual_loop import Process
+
+
+class Trouble(StrEnum):
+    CRASH = "crash"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A crash or a freeze at the hook with this number. A frozen process goes on when all the rest has come to rest,
+    or so many seconds after its lease is over."""
+
+    trouble: Trouble
+    at: int
+    thaws_after: float | None = None
+
+    def __str__(self) -> str:
+        thaw = "" if self.thaws_after is None else f" for {self.thaws_after:g} s after its lease"
+        return f"{self.trouble}{thaw} at hook {self.at}"
+
+
+@dataclass
+class Hook:
+    """A hook that was passed. `matters` where something outside the process's memory may have changed there."""
+
+    name: str
+    process: str
+    matters: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.process} {self.name}"
+
+
+class Killed(BaseException):
+    """Nothing of a process that is gone may act any more, not even its `finally` blocks."""
+
+
+@dataclass
+class Hooks:
+    """Counts the hooks of all processes together, and calls `strike` at those where a fault is planned."""
+
+    strike: Callable[[Process, Fault, Hook], None]
+    faults: dict[int, Fault] = field(default_factory=dict)
+    passed: list[Hook] = field(default_factory=list)
+    is_closed: bool = False
+
+    async def pass_(self, process: Process | None, name: str) -> Hook:
+        """Go on, or wait here for as long as the process is stopped."""
+        hook = Hook(name, process.name if process else "")
+        if process is None:
+            return hook
+        self._check()
+        fault = self.faults.pop(len(self.passed), None)
+        self.passed.append(hook)
+        if fault is not None:
+            self.strike(process, fault, hook)
+        if process.is_stopped:
+            await asyncio.sleep(0)  # what comes next is held up with the process
+            self._check()
+        return hook
+
+    def before_commit(self, process: Process, name: str) -> Hook:
+        """Where a crash undoes a transaction. (A freeze would keep SQLite's lock; it strikes at the next hook.)"""
+        hook = Hook(name, process.name)
+        number = len(self.passed)
+        self.passed.append(hook)
+        fault = self.faults.pop(number, None)
+        if fault is not None and fault.trouble is Trouble.CRASH:
+            self.strike(process, fault, hook)
+            raise Killed
+        if fault is not None:
+            self.faults.setdefault(number + 1, fault)
+        return hook
+
+    async def end_of(self, process: Process) -> None:
+        """Where a crashed process stays."""
+        assert process.is_stopped
+        await asyncio.sleep(0)
+        raise Killed
+
+    def _check(self) -> None:
+        if self.is_closed:
+            raise Killed
+
+
+class PlainDatabase(Database):
+    """The real database, on one connection that all share; no transaction is ever interrupted half-way."""
+
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection, clock: Clock) -> None:
+        super().__init__(engine, clock.now)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self._connection.begin():
+            yield self._connection
+
+
+class SimulatedDatabase(PlainDatabase):
+    """The database as a process sees it: through hooks.
+
+    A replica starts beside a process that may be alive, so its `release_all` is undone: only the lock file makes
+    that right.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        connection: AsyncConnection,
+        clock: Clock,
+        *,
+        hooks: Hooks,
+        process: Process,
+        is_replica: bool,
+    ) -> None:
+        super().__init__(engine, connection, clock)
+        self._hooks = hooks
+        self._process = process
+        self._is_replica = is_replica
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._begin(_what_storage_does(sys._getframe(1)))
+
+    @asynccontextmanager
+    async def _begin(self, name: str) -> AsyncIterator[AsyncConnection]:
+        passed = [await self._hooks.pass_(self._process, f"before {name}")]
+        changes = await changes_so_far(self._connection)
+        try:
+            async with self._connection.begin() as transaction:
+                yield self._connection
+                passed.append(self._hooks.before_commit(self._process, f"before the commit of {name}"))
+                if self._is_replica and name.endswith("release_all"):
+                    await transaction.rollback()
+        except Killed:
+            await self._hooks.end_of(self._process)
+        matters = await changes_so_far(self._connection) != changes
+        for hook in passed:
+            hook.matters = matters
+        last = await self._hooks.pass_(self._process, f"after {name}")
+        last.matters = matters
+
+
+async def changes_so_far(connection: AsyncConnection) -> int:
+    raw: Any = (await connection.get_raw_connection()).driver_connection
+    return int(raw.total_changes)
+
+
+def _what_storage_does(frame: FrameType | None) -> str:
+    """`Jobs.advance delivered`: the outermost function of `storage` that is running, and what it is told."""
+    name = ""
+    while frame is not None and "/storage/" in frame.f_code.co_filename:
+        given = frame.f_locals
+        details = given.get("state") or " ".join(given.get("columns") or ())
+        name = f"{frame.f_code.co_qualname} {details}".strip()
+        frame = frame.f_back
+    return name
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """What a process's requests go through. The long poll has no hooks: what comes of it is stored, which has."""
+
+    def __init__(
+        self, hooks: Hooks, process: Process | None, carry: Callable[[httpx.Request], Any]
+    ) -> None:
+        self._hooks = hooks
+        self._process = process
+        self._carry = carry
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        name = request.url.path.rpartition("/")[2].partition("?")[0]
+        if request.method == "GET" and "." in name:
+            name = f"GET *.{name.rpartition('.')[2]}"
+        process = None if name == "getUpdates" else self._process
+        await self._hooks.pass_(process, f"before {name}")
+        try:
+            response: httpx.Response = await self._carry(request)
+        finally:
+            await self._hooks.pass_(process, f"after {name}")
+        return response
+
+
+@dataclass
+class Vault:
+    """The objects themselves, and when each was written."""
+
+    folder: Path
+    clock: Clock
+    written: dict[str, int] = field(default_factory=dict)
+
+    def path(self, key: str) -> Path:
+        return self.folder / key.replace("/", "-")
+
+
+class SimulatedStore:
+    """An object store without fsync, whose times are the simulation's."""
+
+    def __init__(self, vault: Vault, hooks: Hooks, process: Process | None) -> None:
+        self._vault = vault
+        self._hooks = hooks
+        self._process = process
+
+    async def start(self) -> None: ...
+
+    async def put(self, key: str, source: Path) -> None:
+        await self._hooks.pass_(self._process, "before an object is put")
+        shutil.copyfile(source, self._vault.path(key))
+        self._vault.written[key] = self._vault.clock.now()
+        await self._hooks.pass_(self._process, "after an object is put")
+
+    @asynccontextmanager
+    async def open(self, key: str) -> AsyncIterator[Path]:
+        if key not in self._vault.written:
+            raise ObjectMissing
+        yield self._vault.path(key)
+
+    async def delete(self, key: str) -> None:
+        if self._vault.written.pop(key, None) is not None:
+            self._vault.path(key).unlink()
+
+    def url(self, key: str, *, ttl_seconds: int) -> str:  # noqa: ARG002 - nothing expires here
+        return f"http://127.0.0.1/media/{key}"
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        for key, written_at in list(self._vault.written.items()):
+            if key.startswith(prefix):
+                yield key, written_at
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class CheapStudio(Studio):
+    """Takes every file for what its first bytes say, and copies it: decoding is tested elsewhere."""
+
+    def __init__(self) -> None:
+        """No threads."""
+
+    async def sniff(self, path: Path) -> Kind:
+        return Kind.IMAGE if path.read_bytes().startswith(b"\xff\xd8") else Kind.SOUND
+
+    async def picture(self, source: Path, target: Path) -> Picture:
+        shutil.copyfile(source, target)
+        return Picture(256, 256, has_face=True)
+
+    async def sound(self, source: Path, target: Path, *, max_seconds: float) -> Sound:
+        shutil.copyfile(source, target)
+        return Sound(1000)
+
+    async def clip(self, path: Path) -> Clip:
+        return Clip(64, 96, 1000, path.stat().st_size)
+
+    async def thumbnail(self, path: Path, target: Path) -> None:
+        target.write_bytes(b"thumbnail")
