@@ -10,8 +10,8 @@ from bot.patience import DAY_MS
 from bot.sandbox.chats import Chat, Message
 from bot.sandbox.stand_in import Call as Request
 from bot.sweeper import Sweeper
-from simulated import SimulatedStore
-from simulation import World, mark_of
+from simulated_media import SimulatedStore, mark_of, marks_in
+from simulation import World
 from storage.jobs import TERMINAL, Job, Jobs, State
 from storage.ledger import Call, Ledger
 from storage.notices import Notices
@@ -39,8 +39,8 @@ def token_of(create: Request) -> str:
 
 async def broken_promises(world: World) -> list[str]:
     """Every invariant that does not hold, in a sentence each. The world must be at rest."""
-    jobs = await Jobs(world.past_all_hooks).list()
-    calls = [call for job in jobs for call in await Ledger(world.past_all_hooks).of_job(job.id)]
+    jobs = await Jobs(world.database).list()
+    calls = [call for job in jobs for call in await Ledger(world.database).of_job(job.id)]
     books = Books(world, list(reversed(jobs)), {call.token: call for call in calls}, world.akool.creates)
     found = [
         *_paid_twice(books),
@@ -62,7 +62,9 @@ def _paid_twice(books: Books) -> Iterator[str]:
         if token not in books.calls:
             yield "a create call is not in the ledger"
     made = Counter(map(books.job_of, books.creates))
-    refused = Counter(books.job_of(create) for create in books.creates if token_of(create) in books.world.refused)
+    refused = Counter(
+        books.job_of(create) for create in books.creates if token_of(create) in books.world.network.refused
+    )
     for job in books.jobs:
         allowed = 1 + books.world.risked[job.id]
         if made[job.id] - refused[job.id] > allowed:
@@ -107,13 +109,18 @@ def _videos(chat: Chat) -> list[Message]:
 def _halves_in(chat: Chat, video: Message) -> tuple[int | None, int | None]:
     """The messages whose files were made into the video."""
     data = video.file.data if video.file else b""
-    by_mark = {mark_of(message.file.data): message.id for message in chat.messages if message.file and not message.is_from_bot}
-    first, second = data.removeprefix(b"video of ").split(b" and ")
-    return by_mark.get(first), by_mark.get(second)
+    by_mark = {
+        mark_of(message.file.data): message.id for message in chat.messages if message.file and not message.is_from_bot
+    }
+    photo, voice = marks_in(data)
+    return by_mark.get(photo), by_mark.get(voice)
 
 
 def _lost_updates(books: Books) -> Iterator[str]:
-    rows = {number: (due_at, error) for number, due_at, error in books.world.rows("SELECT update_id, due_at, error FROM updates")}
+    rows = {
+        number: (due_at, error)
+        for number, due_at, error in books.world.rows("SELECT update_id, due_at, error FROM updates")
+    }
     for number in books.world.update_ids():
         match rows.get(number, "lost"):
             case (None, None):
@@ -127,23 +134,28 @@ def _repeated_halves(books: Books) -> Iterator[str]:
     seen = Counter(
         (job.chat_id, job.voice_message_id) for job in books.jobs if job.voice_message_id and job.reason != "merged"
     )
+    repeated: Counter[Any] = Counter()
+    for job in books.jobs:
+        repeated[job.chat_id, job.voice_message_id] += min(1, books.world.repeated[job.id])
     for voice, times in seen.items():
-        if times > 1 + books.world.repeated[voice]:
+        if times > 1 + repeated[voice]:
             yield f"voice {voice} is in {times} jobs: it was handled twice"
 
 
 def _strays(books: Books) -> Iterator[str]:
     """When all is delivered nothing is left of the status messages, but for one a fault."""
-    if any(not _delivered(job) for job in books.jobs) or books.world.is_chatty:
+    if any(not _delivered(job) for job in books.jobs):
         return
-    left = [message.text for chat in books.world.chats for message in chat.messages if message.is_from_bot and message.text]
-    if len(left) > len(books.world.faults_struck):
+    left = [
+        message.text for chat in books.world.chats for message in chat.messages if message.is_from_bot and message.text
+    ]
+    if len(left) > len(books.world.struck):
         yield f"left in the chats: {left}"
 
 
 def _failures(world: World) -> Iterator[str]:
     for incarnation in world.incarnations:
-        task = incarnation.task
+        task = incarnation.start
         if task is not None and task.done() and task.exception() is not None:
             yield f"{incarnation.process.name} did not start: {task.exception()!r}"
 
@@ -159,7 +171,7 @@ class _TwoDaysLater(Clock):
 async def _orphans(books: Books) -> Any:
     world = books.world
     store = SimulatedStore(world.vault, world.hooks, None)
-    database = world.past_all_hooks
+    database = world.database
     sweeper = Sweeper(
         Updates(database), Notices(database), Retention(database), store, _TwoDaysLater(world.clock), retention_days=30
     )

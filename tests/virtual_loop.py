@@ -98,6 +98,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._time.now
 
+    def begin_anew(self) -> None:
+        """Let it be the beginning of time again; only while nobody waits for anything."""
+        self._time.now = 0.0
+
     @contextmanager
     def patiently(self) -> Iterator[None]:
         """Wait for real, where a thread can't be done without."""

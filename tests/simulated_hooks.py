@@ -1,27 +1,23 @@
-"""What stands between the service and a simulated world: hooks, and the seams that pass through them.
+"""Hooks, at which the service can be stopped, and the seams that pass through them.
 
-A hook is a place at which the service can be stopped: before and after each transaction, before each commit, before
-and after each request and each change to the object store.
+There is one before and after each transaction, before each commit, and before and after each request and each change
+to the object store.
 """
 
-import shutil
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import asyncio
 import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.clock import Clock
-from bot.media import Clip, Kind, Picture, Sound, Studio
 from storage.database import Database
-from storage.objects import ObjectMissing
 from virtual_loop import Process
 
 
@@ -184,9 +180,7 @@ def _what_storage_does(frame: FrameType | None) -> str:
 class Wire(httpx.AsyncBaseTransport):
     """What a process's requests go through. The long poll has no hooks: what comes of it is stored, which has."""
 
-    def __init__(
-        self, hooks: Hooks, process: Process | None, carry: Callable[[httpx.Request], Any]
-    ) -> None:
+    def __init__(self, hooks: Hooks, process: Process | None, carry: Callable[[httpx.Request], Any]) -> None:
         self._hooks = hooks
         self._process = process
         self._carry = carry
@@ -203,78 +197,3 @@ class Wire(httpx.AsyncBaseTransport):
         finally:
             await self._hooks.pass_(process, f"after {name}")
         return response
-
-
-@dataclass
-class Vault:
-    """The objects themselves, and when each was written."""
-
-    folder: Path
-    clock: Clock
-    written: dict[str, int] = field(default_factory=dict)
-
-    def path(self, key: str) -> Path:
-        return self.folder / key.replace("/", "-")
-
-
-class SimulatedStore:
-    """An object store without fsync, whose times are the simulation's."""
-
-    def __init__(self, vault: Vault, hooks: Hooks, process: Process | None) -> None:
-        self._vault = vault
-        self._hooks = hooks
-        self._process = process
-
-    async def start(self) -> None: ...
-
-    async def put(self, key: str, source: Path) -> None:
-        await self._hooks.pass_(self._process, "before an object is put")
-        shutil.copyfile(source, self._vault.path(key))
-        self._vault.written[key] = self._vault.clock.now()
-        await self._hooks.pass_(self._process, "after an object is put")
-
-    @asynccontextmanager
-    async def open(self, key: str) -> AsyncIterator[Path]:
-        if key not in self._vault.written:
-            raise ObjectMissing
-        yield self._vault.path(key)
-
-    async def delete(self, key: str) -> None:
-        if self._vault.written.pop(key, None) is not None:
-            self._vault.path(key).unlink()
-
-    def url(self, key: str, *, ttl_seconds: int) -> str:  # noqa: ARG002 - nothing expires here
-        return f"http://127.0.0.1/media/{key}"
-
-    async def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
-        for key, written_at in list(self._vault.written.items()):
-            if key.startswith(prefix):
-                yield key, written_at
-
-    async def check(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-class CheapStudio(Studio):
-    """Takes every file for what its first bytes say, and copies it: decoding is tested elsewhere."""
-
-    def __init__(self) -> None:
-        """No threads."""
-
-    async def sniff(self, path: Path) -> Kind:
-        return Kind.IMAGE if path.read_bytes().startswith(b"\xff\xd8") else Kind.SOUND
-
-    async def picture(self, source: Path, target: Path) -> Picture:
-        shutil.copyfile(source, target)
-        return Picture(256, 256, has_face=True)
-
-    async def sound(self, source: Path, target: Path, *, max_seconds: float) -> Sound:
-        shutil.copyfile(source, target)
-        return Sound(1000)
-
-    async def clip(self, path: Path) -> Clip:
-        return Clip(64, 96, 1000, path.stat().st_size)
-
-    async def thumbnail(self, path: Path, target: Path) -> None:
-        target.write_bytes(b"thumbnail")
