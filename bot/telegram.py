@@ -52,6 +52,7 @@ def build_application(
         .base_url(f"{api_url}/bot")
         .base_file_url(f"{api_url}/file/bot")
         .request(request)
+        .get_updates_request(request)  # never made; one of its own would load all certificates once more
         .rate_limiter(limiter)
         .updater(None)
         .job_queue(None)
