@@ -100,6 +100,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def begin_anew(self) -> None:
         """Let it be the beginning of time again; only while nobody waits for anything."""
+        timers: Any = self._scheduled  # type: ignore[attr-defined]
+        timers.clear()  # they are cancelled
         self._time.now = 0.0
 
     @contextmanager
