@@ -154,10 +154,12 @@ def _strays(books: Books) -> Iterator[str]:
 
 
 def _failures(world: World) -> Iterator[str]:
+    """No loop ever ends by itself."""
     for incarnation in world.incarnations:
-        task = incarnation.start
-        if task is not None and task.done() and task.exception() is not None:
-            yield f"{incarnation.process.name} did not start: {task.exception()!r}"
+        loops = incarnation.service._tasks if incarnation.service else ()
+        for task in (incarnation.start, *loops):
+            if task is not None and task.done() and task.exception() is not None:
+                yield f"{task.get_name()} of {incarnation.process.name} failed: {task.exception()!r}"
 
 
 class _TwoDaysLater(Clock):

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bot.app import Service
 from bot.sandbox import Akool, BotApi
 from simulated_media import Vault
 from storage.objects import content_type
@@ -31,6 +32,7 @@ class Incarnation:
     death: asyncio.Future[None]
     web: ASGIApp | None = None
     start: asyncio.Task[None] | None = None
+    service: Service | None = None
 
     @property
     def is_alive(self) -> bool:

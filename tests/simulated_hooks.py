@@ -46,6 +46,8 @@ class Hook:
 
     name: str
     process: str
+    is_transaction: bool = False
+    is_commit: bool = False
     matters: bool = True
 
     def __str__(self) -> str:
@@ -82,7 +84,7 @@ class Hooks:
 
     def before_commit(self, process: Process, name: str) -> Hook:
         """Where a crash undoes a transaction. (A freeze would keep SQLite's lock; it strikes at the next hook.)"""
-        hook = Hook(name, process.name)
+        hook = Hook(f"before the commit of {name}", process.name, is_commit=True)
         number = len(self.passed)
         self.passed.append(hook)
         fault = self.faults.pop(number, None)
@@ -149,16 +151,15 @@ class SimulatedDatabase(PlainDatabase):
         try:
             async with self._connection.begin() as transaction:
                 yield self._connection
-                passed.append(self._hooks.before_commit(self._process, f"before the commit of {name}"))
+                passed.append(self._hooks.before_commit(self._process, name))
                 if self._is_replica and name.endswith("release_all"):
                     await transaction.rollback()
         except Killed:
             await self._hooks.end_of(self._process)
         matters = await changes_so_far(self._connection) != changes
+        passed.append(await self._hooks.pass_(self._process, f"after {name}"))
         for hook in passed:
-            hook.matters = matters
-        last = await self._hooks.pass_(self._process, f"after {name}")
-        last.matters = matters
+            hook.matters, hook.is_transaction = matters, not hook.is_commit
 
 
 async def changes_so_far(connection: AsyncConnection) -> int:

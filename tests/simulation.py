@@ -139,6 +139,7 @@ class World:
             http=http,
             studio=CheapStudio(),
         )
+        incarnation.service = service
         incarnation.web = service.web.application()
         await service.start()
 
