@@ -28,10 +28,6 @@ class Books:
     calls: dict[str, Call]
     creates: list[Request]
 
-    def job_of(self, request: Request) -> int | None:
-        call = self.calls.get(token_of(request))
-        return call.job_id if call else None
-
 
 def token_of(create: Request) -> str:
     return str(create.parameters["webhookUrl"]).rpartition("/")[2]
@@ -55,20 +51,21 @@ async def broken_promises(world: World) -> list[str]:
 
 
 def _paid_twice(books: Books) -> Iterator[str]:
-    """A token is for one call; a job has one call, and one more for each risk that its owner took, or plain refusal."""
+    """A token is for one call. A job has one call that was not refused, and one more after each risk that was taken."""
     for token, times in Counter(map(token_of, books.creates)).items():
         if times > 1:
             yield f"a create call was repeated {times} times with the same token"
         if token not in books.calls:
             yield "a create call is not in the ledger"
-    made = Counter(map(books.job_of, books.creates))
-    refused = Counter(
-        books.job_of(create) for create in books.creates if token_of(create) in books.world.network.refused
-    )
-    for job in books.jobs:
-        allowed = 1 + books.world.risked[job.id]
-        if made[job.id] - refused[job.id] > allowed:
-            yield f"job {job.id} was paid {made[job.id] - refused[job.id]} times, not {allowed}"
+    paid: Counter[tuple[int, int]] = Counter()
+    for create in books.creates:
+        call = books.calls.get(token_of(create))
+        if call is not None and call.token not in books.world.network.refused:
+            risks = sum(at <= call.created_at for at in books.world.risked.get(call.job_id, ()))
+            paid[call.job_id, risks] += 1
+    for (job_id, risks), times in paid.items():
+        if times > 1:
+            yield f"job {job_id} was paid {times} times after its owner took {risks} risks"
 
 
 def _unfinished(books: Books) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +50,7 @@ class Network:
     """
 
     def __init__(self, telegram: BotApi, akool: Akool, vault: Vault, outside: Context) -> None:
-        self.bots: Sequence[Incarnation] = ()
+        self.bots: list[Incarnation] = []
         self.refused: set[str] = set()
         self._apps = {TELEGRAM: telegram.app, AKOOL: akool.app}
         self._vault = vault
@@ -86,10 +85,11 @@ class Network:
 
 
 async def _answer(
-    request: httpx.Request, work: asyncio.Task[httpx.Response], ends: list[asyncio.Future[None]]
+    request: httpx.Request, work: asyncio.Task[httpx.Response], ends: list[asyncio.Future[Any]]
 ) -> httpx.Response:
     timeout = request.extensions["timeout"]["read"]
-    done, _ = await asyncio.wait([work, *ends], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    waits: list[asyncio.Future[Any]] = [work, *ends]
+    done, _ = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     if not done:
         raise httpx.ReadTimeout("no answer")
     if work not in done:

@@ -41,11 +41,12 @@ async def hooks_on_the_way(world: World) -> Sequence[Hook]:
 
 async def tell(world: World) -> list[str]:
     """What went wrong in the story."""
+    found = []
     try:
         await talk(world)
     except Stuck as stuck:
-        return [f"stuck: {stuck}"]
-    found = await broken_promises(world)
+        found.append(f"stuck: {stuck}")
+    found += await broken_promises(world)
     for state, reason in world.rows("SELECT state, reason FROM jobs WHERE state != 'delivered'"):
         found.append(f"the job ended as {state} ({reason})")
     return [f"{' and '.join(world.struck)}: {sentence}" for sentence in found]

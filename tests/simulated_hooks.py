@@ -7,10 +7,9 @@ to the object store.
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -28,8 +27,10 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A crash or a freeze at the hook with this number. A frozen process goes on when all the rest has come to rest,
-    or so many seconds after its lease is over."""
+    """A crash or a freeze at the hook with this number.
+
+    A frozen process goes on when all the rest has come to rest, or so many seconds after its lease is over.
+    """
 
     trouble: Trouble
     at: int
@@ -141,11 +142,9 @@ class SimulatedDatabase(PlainDatabase):
         self._process = process
         self._is_replica = is_replica
 
-    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._begin(_what_storage_does(sys._getframe(1)))
-
     @asynccontextmanager
-    async def _begin(self, name: str) -> AsyncIterator[AsyncConnection]:
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        name = _what_storage_does()
         passed = [await self._hooks.pass_(self._process, f"before {name}")]
         changes = await changes_so_far(self._connection)
         try:
@@ -167,8 +166,9 @@ async def changes_so_far(connection: AsyncConnection) -> int:
     return int(raw.total_changes)
 
 
-def _what_storage_does(frame: FrameType | None) -> str:
-    """`Jobs.advance delivered`: the outermost function of `storage` that is running, and what it is told."""
+def _what_storage_does() -> str:
+    """`Jobs.advance delivered`: the outermost function of `storage` under way, and what it is told."""
+    frame: Any = sys._getframe(3)  # past `begin` and contextlib
     name = ""
     while frame is not None and "/storage/" in frame.f_code.co_filename:
         given = frame.f_locals

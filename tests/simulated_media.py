@@ -94,7 +94,7 @@ class SimulatedStore:
         if self._vault.written.pop(key, None) is not None:
             self._vault.path(key).unlink()
 
-    def url(self, key: str, *, ttl_seconds: int) -> str:  # noqa: ARG002 - nothing expires here
+    def url(self, key: str, *, ttl_seconds: int) -> str:
         return f"http://127.0.0.1/media/{key}"
 
     async def keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:

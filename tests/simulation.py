@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar, cast
@@ -42,7 +41,7 @@ from virtual_loop import Process, VirtualLoop
 _START_MS = 1_800_000_000_000
 _LEASE_SECONDS = 60
 _RESTART_SECONDS = 1
-_PATIENCE_SECONDS = 4 * 3600
+_PATIENCE_SECONDS = 1800
 _UNFINISHED = (
     f"SELECT id, state, due_at, status_at FROM jobs WHERE status_at IS NOT NULL"  # noqa: S608
     f" OR state NOT IN ({', '.join(repr(str(state)) for state in TERMINAL)})"
@@ -69,13 +68,10 @@ class VirtualClock(Clock):
 class World:
     """Everything that there is, and what befell it."""
 
-    def __init__(
-        self, universe: "Universe", folder: Path, faults: Iterable[Fault], akool_options: dict[str, Any]
-    ) -> None:
+    def __init__(self, universe: "Universe", folder: Path, faults: Iterable[Fault], settings: dict[str, Any]) -> None:
         self.clock = VirtualClock()
         self.telegram = BotApi(now=self.clock.seconds)
-        options = {"render_seconds": 20, "callback_retry_seconds": 1, **akool_options}
-        self.akool = Akool(now=self.clock.seconds, renderer=render, **options)
+        self.akool = Akool(now=self.clock.seconds, renderer=render, render_seconds=20)
         self.vault = Vault(folder, self.clock)
         self.outside = Context()
         self.network = Network(self.telegram, self.akool, self.vault, self.outside)
@@ -83,18 +79,20 @@ class World:
         for server in (self.telegram, self.akool):
             wire = Wire(self.hooks, None, self.network.carry)
             server.http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=30)
-        self.settings = _settings(self.telegram, self.akool, folder)
+        self.settings = _settings(self.telegram, self.akool, folder, settings)
         self.database = PlainDatabase(universe.engine, universe.connection, self.clock)
         self.incarnations: list[Incarnation] = []
         self.struck: list[str] = []
         self.extra_copies: Counter[int] = Counter()  # by job: faults between Telegram's yes and our note
-        self.risked: Counter[int] = Counter()  # by job: presses of "Try again (may cost twice)"
+        self.risked: dict[int, list[int]] = {}  # by job: when "Try again (may cost twice)" was pressed
         self.repeated: Counter[int] = Counter()  # by job: presses of "Try again"
+        self.patience_seconds = _PATIENCE_SECONDS
+        self.connection = universe.connection
         self._universe = universe
         self._recoveries: set[asyncio.Task[None]] = set()
-        self._first_update = next(self.telegram.updates._ids) + 1
+        self.first_update = next(self.telegram.updates._ids) + 1
         self._halves = 0
-        self._asked: set[tuple[int, int]] = set()
+        self._asked: set[tuple[int, int, int | None]] = set()
 
     # --- processes ---
 
@@ -197,8 +195,10 @@ class World:
 
     async def press(self, chat: Chat, message: Message, data: str, *, by: dict[str, Any] | None = None) -> None:
         what, _, job_id = data.partition(":")
-        if by is None and what in ("risk", "again"):
-            (self.risked if what == "risk" else self.repeated)[int(job_id)] += 1
+        if by is None and what == "risk":
+            self.risked.setdefault(int(job_id), []).append(self.clock.now())
+        elif by is None and what == "again":
+            self.repeated[int(job_id)] += 1
         await chat.press(message, data, by=by)
 
     async def _answer_questions(self) -> None:
@@ -206,8 +206,9 @@ class World:
         for chat in self.chats:
             for message in list(chat.messages):
                 risk = next((data for data in message.buttons.values() if data.startswith("risk:")), None)
-                if risk and (chat.id, message.id) not in self._asked:
-                    self._asked.add((chat.id, message.id))
+                question = (chat.id, message.id, message.raw.get("edit_date"))
+                if risk and question not in self._asked:
+                    self._asked.add(question)
                     await self.press(chat, message, risk)
 
     # --- time ---
@@ -223,7 +224,7 @@ class World:
 
     async def rest(self) -> None:
         """Let time pass until nothing is left to do, for anybody who runs. Raises `Stuck`."""
-        deadline = self.clock.now() + _PATIENCE_SECONDS * 1000
+        deadline = self.clock.now() + self.patience_seconds * 1000
         while unrest := self._unrest():
             if self.clock.now() > deadline:
                 raise Stuck("; ".join(unrest))
@@ -231,7 +232,7 @@ class World:
             await asyncio.sleep(3)
 
     def _unrest(self) -> list[str]:
-        stored = {number: due_at for number, due_at in self.rows("SELECT update_id, due_at FROM updates")}
+        stored = dict(self.rows("SELECT update_id, due_at FROM updates"))
         return [
             *(
                 f"job {number} is {state}, due {due}, status due {look}"
@@ -244,13 +245,13 @@ class World:
 
     # --- looking ---
 
-    def rows(self, question: str) -> list[tuple[Any, ...]]:
+    def rows(self, question: str) -> list[Any]:
         """Ask the database past all hooks."""
-        return cast("list[tuple[Any, ...]]", self._universe.driver._conn.execute(question).fetchall())
+        return cast("list[Any]", self._universe.driver._conn.execute(question).fetchall())
 
     def update_ids(self) -> range:
         """The numbers of all updates that there ever were."""
-        return range(self._first_update, next(self.telegram.updates._ids))
+        return range(self.first_update, next(self.telegram.updates._ids))
 
 
 class Universe:
@@ -290,18 +291,18 @@ class Universe:
         faults: Iterable[Fault] = (),
         *,
         seed: int = 1,
-        **akool_options: Any,
+        **settings: Any,
     ) -> Result:
         """Tell a story in a new world, with the service running from its start to its end."""
 
         async def tell() -> Result:
-            async with self.world(faults, seed=seed, **akool_options) as here:
+            async with self.world(faults, seed=seed, **settings) as here:
                 return await story(here)
 
         return self._runner.run(tell())
 
     @asynccontextmanager
-    async def world(self, faults: Iterable[Fault] = (), *, seed: int = 1, **akool_options: Any) -> AsyncIterator[World]:
+    async def world(self, faults: Iterable[Fault] = (), *, seed: int = 1, **settings: Any) -> AsyncIterator[World]:
         random.seed(seed)
         self._loop.begin_anew()
         async with self.connection.begin():
@@ -309,7 +310,7 @@ class Universe:
                 await self.connection.execute(delete(table))
             await self.connection.execute(text("DELETE FROM sqlite_sequence"))
         with TemporaryDirectory(dir=self.folder) as folder, structlog.testing.capture_logs():
-            here = World(self, Path(folder), faults, akool_options)
+            here = World(self, Path(folder), faults, settings)
             here.boot()
             try:
                 yield here
@@ -329,7 +330,7 @@ class _AtOnce:
             future.set_exception(error)
 
 
-def _settings(telegram: BotApi, akool: Akool, folder: Path) -> Settings:
+def _settings(telegram: BotApi, akool: Akool, folder: Path, others: dict[str, Any]) -> Settings:
     values: dict[str, Any] = {
         "telegram_bot_token": telegram.token,
         "telegram_api_url": f"http://{TELEGRAM}",
@@ -342,5 +343,6 @@ def _settings(telegram: BotApi, akool: Akool, folder: Path) -> Settings:
         "data_dir": folder,
         "allowed_users": "*",
         "app_secret": "nobody knows",
+        **others,
     }
     return Settings(_env_file=None, **values)  # type: ignore[call-arg]

@@ -19,7 +19,7 @@ _PAIRS = 16 * max(1, 20 * TORTURE)
 def test_two_faults_at_once_do_no_harm(universe: Universe, part: int) -> None:
     """Whatever befalls the process and then its successor, or itself once more: all is well in the end."""
     seed = SEED + part
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it where this fails
     hooks = universe.run(hooks_on_the_way, seed=seed)
     chance = random.Random(seed)
     assert not what_breaks(universe, [_pair(chance, hooks) for _ in range(_PAIRS)], seed=seed)

@@ -9,9 +9,9 @@ line of code, as after SIGSTOP: what becomes ready meanwhile, its expired timers
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar, cast
 
 Result = TypeVar("Result")
@@ -117,22 +117,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         ready: Any = self._ready  # type: ignore[attr-defined]
         ready.extend(handles)
 
-    def run_in_executor(self, _executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, *work: Any) -> Any:  # type: ignore[override] # typeshed's is generic
         """Do the work now: a thread would end when the machine likes."""
+        _executor, do, *arguments = work
         future = self.create_future()
         try:
-            future.set_result(func(*args))
+            future.set_result(do(*arguments))
         except Exception as error:  # noqa: BLE001 - it is the waiter's
             future.set_exception(error)
         return future
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
-        timer: Any = super().call_at(when, callback, *args, context=context)
+    def call_at(self, *call: Any, **options: Any) -> asyncio.TimerHandle:  # type: ignore[override] # ditto
+        timer: Any = super().call_at(*call, **options)
         timer.__class__ = _TimerHandle
         return cast("asyncio.TimerHandle", timer)
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
-        handle: Any = super().call_soon(callback, *args, context=context)
+    def call_soon(self, *call: Any, **options: Any) -> asyncio.Handle:  # type: ignore[override] # ditto
+        handle: Any = super().call_soon(*call, **options)
         handle.__class__ = _Handle
         return cast("asyncio.Handle", handle)
 
