@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pytest
 
 from simulated_hooks import Fault, Hook, Trouble
-from invariants import broken_promises
+from invariants import broken_promises, strays
 from simulation import Stuck, Universe, World
 
 TORTURE = int(os.environ.get("TORTURE") or 0)
@@ -46,7 +46,7 @@ async def tell(world: World) -> list[str]:
         await talk(world)
     except Stuck as stuck:
         found.append(f"stuck: {stuck}")
-    found += await broken_promises(world)
+    found += [*await broken_promises(world), *strays(world)]
     for state, reason in world.rows("SELECT state, reason FROM jobs WHERE state != 'delivered'"):
         found.append(f"the job ended as {state} ({reason})")
     return [f"{' and '.join(world.struck)}: {sentence}" for sentence in found]

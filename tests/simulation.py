@@ -8,7 +8,7 @@ as a replica does; the frozen one goes on later, and knows nothing of all that.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from pathlib import Path
@@ -86,6 +86,7 @@ class World:
         self.extra_copies: Counter[int] = Counter()  # by job: faults between Telegram's yes and our note
         self.risked: dict[int, list[int]] = {}  # by job: when "Try again (may cost twice)" was pressed
         self.repeated: Counter[int] = Counter()  # by job: presses of "Try again"
+        self.lost_answers = 0  # of Telegram
         self.patience_seconds = _PATIENCE_SECONDS
         self.connection = universe.connection
         self._universe = universe
@@ -213,6 +214,11 @@ class World:
 
     # --- time ---
 
+    async def recover(self) -> None:
+        """Let time pass until all faults are over."""
+        while self._recoveries:
+            await asyncio.gather(*self._recoveries)
+
     async def live_on(self) -> None:
         """Let time pass until all faults are over and nothing is left to do."""
         await asyncio.sleep(10)
@@ -299,7 +305,10 @@ class Universe:
             async with self.world(faults, seed=seed, **settings) as here:
                 return await story(here)
 
-        return self._runner.run(tell())
+        return self.do(tell())
+
+    def do(self, doing: Coroutine[Any, Any, Result]) -> Result:
+        return self._runner.run(doing)
 
     @asynccontextmanager
     async def world(self, faults: Iterable[Fault] = (), *, seed: int = 1, **settings: Any) -> AsyncIterator[World]:
