@@ -37,6 +37,11 @@ class Incarnation:
     def is_alive(self) -> bool:
         return not self.death.done()
 
+    def thaw(self) -> None:
+        """Go on, unless it has died meanwhile."""
+        if self.is_alive:
+            self.process.go_on()
+
     @property
     def runs(self) -> bool:
         return self.is_alive and not self.process.is_stopped

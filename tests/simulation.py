@@ -165,7 +165,7 @@ class World:
             await self.rest()
         else:
             await asyncio.sleep(fault.thaws_after)
-        struck.process.go_on()
+        struck.thaw()
 
     async def end(self) -> None:
         """Let nothing go on, and nothing more have an effect."""
