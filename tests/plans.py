@@ -12,7 +12,8 @@ import pytest
 
 from simulated_hooks import Fault, Hook, Trouble
 from invariants import broken_promises, strays
-from simulation import Stuck, Universe, World
+from simulation import Stuck, World
+from universe import Universe
 
 TORTURE = int(os.environ.get("TORTURE") or 0)
 SEED = 20_261_125

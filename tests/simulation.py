@@ -6,18 +6,15 @@ as a replica does; the frozen one goes on later, and knows nothing of all that.
 """
 
 import asyncio
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from contextvars import Context
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import httpx
-import structlog
-from sqlalchemy import delete, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import akool
 from bot.app import Service
@@ -32,11 +29,9 @@ from bot.telegram import build_application
 from simulated_hooks import Fault, Hook, Hooks, PlainDatabase, SimulatedDatabase, Trouble, Wire
 from network import AKOOL, BOT, TELEGRAM, Incarnation, Network
 from simulated_media import CheapStudio, SimulatedStore, Vault, photo, render, voice
-from storage.database import open_database
 from storage.jobs import TERMINAL
 from storage.objects import MediaSigner
-from storage.schema import metadata
-from virtual_loop import Process, VirtualLoop
+from virtual_loop import Process
 
 _START_MS = 1_800_000_000_000
 _LEASE_SECONDS = 60
@@ -65,10 +60,19 @@ class VirtualClock(Clock):
         return self.now() / 1000
 
 
+@dataclass(frozen=True)
+class Ground:
+    """The database that worlds stand on, one after the other."""
+
+    engine: AsyncEngine
+    connection: AsyncConnection
+    driver: Any
+
+
 class World:
     """Everything that there is, and what befell it."""
 
-    def __init__(self, universe: "Universe", folder: Path, faults: Iterable[Fault], settings: dict[str, Any]) -> None:
+    def __init__(self, ground: Ground, folder: Path, faults: Iterable[Fault], settings: dict[str, Any]) -> None:
         self.clock = VirtualClock()
         self.telegram = BotApi(now=self.clock.seconds)
         self.akool = Akool(now=self.clock.seconds, renderer=render, render_seconds=20)
@@ -80,7 +84,7 @@ class World:
             wire = Wire(self.hooks, None, self.network.carry)
             server.http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=30)
         self.settings = _settings(self.telegram, self.akool, folder, settings)
-        self.database = PlainDatabase(universe.engine, universe.connection, self.clock)
+        self.database = PlainDatabase(ground.engine, ground.connection, self.clock)
         self.incarnations: list[Incarnation] = []
         self.struck: list[str] = []
         self.extra_copies: Counter[int] = Counter()  # by job: faults between Telegram's yes and our note
@@ -88,8 +92,8 @@ class World:
         self.repeated: Counter[int] = Counter()  # by job: presses of "Try again"
         self.lost_answers = 0  # of Telegram
         self.patience_seconds = _PATIENCE_SECONDS
-        self.connection = universe.connection
-        self._universe = universe
+        self.connection = ground.connection
+        self._ground = ground
         self._recoveries: set[asyncio.Task[None]] = set()
         self.first_update = next(self.telegram.updates._ids) + 1
         self._halves = 0
@@ -107,7 +111,7 @@ class World:
         incarnation.start = process.start(self._start(incarnation, is_replica=is_replica))
 
     async def _start(self, incarnation: Incarnation, *, is_replica: bool) -> None:
-        process, settings, universe = incarnation.process, self.settings, self._universe
+        process, settings, ground = incarnation.process, self.settings, self._ground
         wire = Wire(self.hooks, process, self.network.carry)
         http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=30)
         submit_http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=akool.client.CREATE_TIMEOUT)
@@ -118,8 +122,8 @@ class World:
             scratch=self.vault.folder,
             signer=MediaSigner([b"key"], f"http://{BOT}"),
             database=SimulatedDatabase(
-                universe.engine,
-                universe.connection,
+                ground.engine,
+                ground.connection,
                 self.clock,
                 hooks=self.hooks,
                 process=process,
@@ -253,90 +257,11 @@ class World:
 
     def rows(self, question: str) -> list[Any]:
         """Ask the database past all hooks."""
-        return cast("list[Any]", self._universe.driver._conn.execute(question).fetchall())
+        return cast("list[Any]", self._ground.driver._conn.execute(question).fetchall())
 
     def update_ids(self) -> range:
         """The numbers of all updates that there ever were."""
         return range(self.first_update, next(self.telegram.updates._ids))
-
-
-class Universe:
-    """Where worlds come and go, one after the other. It keeps what is dear to make: a database, and its statements."""
-
-    def __init__(self) -> None:
-        self.engine: Any = None
-        self.connection: Any = None
-        self.driver: Any = None
-        self._stack = AsyncExitStack()
-        self._runner = asyncio.Runner(loop_factory=VirtualLoop)
-        self._loop = cast("VirtualLoop", self._runner.get_loop())
-
-    def __enter__(self) -> Self:
-        with self._loop.patiently():
-            self._runner.run(self._open())
-        self._queue, self.driver._tx = self.driver._tx, _AtOnce()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.driver._tx = self._queue
-        with self._loop.patiently(), self._runner:
-            self._runner.run(self._stack.aclose())
-
-    async def _open(self) -> None:
-        memory = Path("/dev/shm")  # noqa: S108 - only named, and only for speed
-        folder = self._stack.enter_context(TemporaryDirectory(dir=memory if memory.is_dir() else None))
-        self.folder = Path(folder)
-        url = f"sqlite:///{folder}/bot.sqlite3"
-        self.engine = (await self._stack.enter_async_context(open_database(url, now=lambda: _START_MS)))._engine
-        self.connection = await self._stack.enter_async_context(self.engine.connect())
-        self.driver = (await self.connection.get_raw_connection()).driver_connection
-
-    def run(
-        self,
-        story: Callable[[World], Awaitable[Result]],
-        faults: Iterable[Fault] = (),
-        *,
-        seed: int = 1,
-        **settings: Any,
-    ) -> Result:
-        """Tell a story in a new world, with the service running from its start to its end."""
-
-        async def tell() -> Result:
-            async with self.world(faults, seed=seed, **settings) as here:
-                return await story(here)
-
-        return self.do(tell())
-
-    def do(self, doing: Coroutine[Any, Any, Result]) -> Result:
-        return self._runner.run(doing)
-
-    @asynccontextmanager
-    async def world(self, faults: Iterable[Fault] = (), *, seed: int = 1, **settings: Any) -> AsyncIterator[World]:
-        random.seed(seed)
-        self._loop.begin_anew()
-        async with self.connection.begin():
-            for table in metadata.sorted_tables:
-                await self.connection.execute(delete(table))
-            await self.connection.execute(text("DELETE FROM sqlite_sequence"))
-        with TemporaryDirectory(dir=self.folder) as folder, structlog.testing.capture_logs():
-            here = World(self, Path(folder), faults, settings)
-            here.boot()
-            try:
-                yield here
-            finally:
-                await here.end()
-
-
-class _AtOnce:
-    """Takes the place of the queue to aiosqlite's thread: what is put in it is done now."""
-
-    @staticmethod
-    def put_nowait(item: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
-        future, work = item
-        try:
-            future.set_result(work())
-        except Exception as error:  # noqa: BLE001 - it is the waiter's
-            future.set_exception(error)
 
 
 def _settings(telegram: BotApi, akool: Akool, folder: Path, others: dict[str, Any]) -> Settings:

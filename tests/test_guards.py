@@ -23,11 +23,12 @@ from bot.pipeline import Pipeline
 from bot.sandbox.stand_in import Call
 from simulated_hooks import Fault, Hook, Trouble
 from plans import hooks_on_the_way, tell, universe
-from simulation import Universe, World
+from simulation import World
 from storage.jobs import Job
 from storage.ledger import Ledger
 from storage.schema import calls, jobs, updates
 from storage.updates import Updates
+from universe import Universe
 
 __all__ = ["universe"]
 

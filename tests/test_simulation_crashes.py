@@ -4,7 +4,7 @@ import pytest
 
 from simulated_hooks import Trouble
 from plans import hooks_on_the_way, singles, universe, what_breaks
-from simulation import Universe
+from universe import Universe
 
 __all__ = ["universe"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from simulated_hooks import Fault, Hook, Trouble
 from plans import SEED, TORTURE, hooks_on_the_way, universe, what_breaks
-from simulation import Universe
+from universe import Universe
 
 __all__ = ["universe"]
 

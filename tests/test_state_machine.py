@@ -19,7 +19,7 @@ from bot.sandbox.videos import COMPLETED, FAILED
 from simulated_hooks import Fault, Trouble
 from invariants import broken_promises
 from plans import TORTURE, universe
-from simulation import Universe, World
+from universe import Universe
 
 __all__ = ["universe"]
 
@@ -43,7 +43,7 @@ class Everybody(RuleBasedStateMachine):
         self._universe = universe
         self._opening = universe.world(daily_limit=0, akool_max_concurrent=2)
         self._blocks: dict[int, list[Outage]] = {}
-        self.world: World = universe.do(self._opening.__aenter__())
+        self.world = universe.do(self._opening.__aenter__())
         self.world.patience_seconds = _HOURS
         self._do(asyncio.sleep(1))
 
