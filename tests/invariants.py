@@ -10,6 +10,7 @@ from bot.patience import DAY_MS
 from bot.sandbox.chats import Chat, Message
 from bot.sandbox.stand_in import Call as Request
 from bot.sweeper import Sweeper
+from simulated_hooks import Trouble
 from simulated_media import SimulatedStore, mark_of, marks_in
 from simulation import World
 from storage.jobs import TERMINAL, Job, Jobs, State
@@ -145,9 +146,9 @@ def _repeated_halves(books: Books) -> Iterator[str]:
 
 
 def strays(world: World) -> Iterator[str]:
-    """When all is delivered nothing is left of the status messages, but for one a fault."""
+    """When all is delivered nothing is left of the status messages, but for one that a crash left nobody to know of."""
     left = [message.text for chat in world.chats for message in chat.messages if message.is_from_bot and message.text]
-    if len(left) > len(world.struck):
+    if len(left) > sum(fault.startswith(Trouble.CRASH) for fault in world.struck):
         yield f"left in the chats: {left}"
 
 

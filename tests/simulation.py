@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -41,8 +41,6 @@ _UNFINISHED = (
     f"SELECT id, state, due_at, status_at FROM jobs WHERE status_at IS NOT NULL"  # noqa: S608
     f" OR state NOT IN ({', '.join(repr(str(state)) for state in TERMINAL)})"
 )
-
-Result = TypeVar("Result")
 
 
 class Stuck(Exception):
