@@ -17,6 +17,7 @@ from universe import Universe
 
 TORTURE = int(os.environ.get("TORTURE") or 0)
 SEED = 20_261_125
+patiently = pytest.mark.timeout(120 + 1200 * TORTURE)
 
 
 @pytest.fixture(scope="module")

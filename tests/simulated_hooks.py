@@ -20,6 +20,10 @@ from storage.database import Database
 from virtual_loop import Process
 
 
+_ONLY_ASK = ("get", "GET", "info", "sendChatAction", "deleteWebhook")
+"""Requests that change nothing outside. (There is no webhook to delete.)"""
+
+
 class Trouble(StrEnum):
     CRASH = "crash"
     FREEZE = "freeze"
@@ -192,9 +196,10 @@ class Wire(httpx.AsyncBaseTransport):
         if request.method == "GET" and "." in name:
             name = f"GET *.{name.rpartition('.')[2]}"
         process = None if name == "getUpdates" else self._process
-        await self._hooks.pass_(process, f"before {name}")
+        matters = not name.startswith(_ONLY_ASK)
+        (await self._hooks.pass_(process, f"before {name}")).matters = matters
         try:
             response: httpx.Response = await self._carry(request)
         finally:
-            await self._hooks.pass_(process, f"after {name}")
+            (await self._hooks.pass_(process, f"after {name}")).matters = matters
         return response

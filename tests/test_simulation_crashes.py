@@ -3,7 +3,7 @@
 import pytest
 
 from simulated_hooks import Trouble
-from plans import hooks_on_the_way, singles, universe, what_breaks
+from plans import hooks_on_the_way, patiently, singles, universe, what_breaks
 from universe import Universe
 
 __all__ = ["universe"]
@@ -16,6 +16,7 @@ def test_without_a_fault_all_is_well(universe: Universe) -> None:
     assert not what_breaks(universe, [[]])
 
 
+@patiently
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_a_crash_anywhere_does_no_harm(universe: Universe, part: int) -> None:
     """A process that is killed at any hook is replaced by one that knows nothing but the database."""

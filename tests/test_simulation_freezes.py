@@ -3,7 +3,7 @@
 import pytest
 
 from simulated_hooks import Trouble
-from plans import hooks_on_the_way, singles, universe, what_breaks
+from plans import hooks_on_the_way, patiently, singles, universe, what_breaks
 from universe import Universe
 
 __all__ = ["universe"]
@@ -11,6 +11,7 @@ __all__ = ["universe"]
 _PARTS = 4
 
 
+@patiently
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_a_freeze_anywhere_does_no_harm(universe: Universe, part: int) -> None:
     """A process that is stopped at any hook for longer than its lease goes on when another has done all its work."""

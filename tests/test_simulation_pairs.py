@@ -6,15 +6,16 @@ from collections.abc import Sequence
 import pytest
 
 from simulated_hooks import Fault, Hook, Trouble
-from plans import SEED, TORTURE, hooks_on_the_way, universe, what_breaks
+from plans import SEED, TORTURE, hooks_on_the_way, patiently, universe, what_breaks
 from universe import Universe
 
 __all__ = ["universe"]
 
 _PARTS = 3
-_PAIRS = 16 * max(1, 20 * TORTURE)
+_PAIRS = 15 * max(1, 20 * TORTURE)
 
 
+@patiently
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_two_faults_at_once_do_no_harm(universe: Universe, part: int) -> None:
     """Whatever befalls the process and then its successor, or itself once more: all is well in the end."""

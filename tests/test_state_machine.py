@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -18,14 +17,14 @@ from bot.sandbox.stand_in import Fault as Outage
 from bot.sandbox.videos import COMPLETED, FAILED
 from simulated_hooks import Fault, Trouble
 from invariants import broken_promises
-from plans import TORTURE, universe
+from plans import TORTURE, patiently, universe
 from universe import Universe
 
 __all__ = ["universe"]
 
 _PEOPLE = (7, 8)
 _HOURS = 4 * 3600
-_EXAMPLES = 20
+_EXAMPLES = 15
 _STEPS = 30
 
 people = st.sampled_from(_PEOPLE)
@@ -235,7 +234,7 @@ async def _tried(attempt: Coroutine[Any, Any, object]) -> None:
     await asyncio.gather(attempt, return_exceptions=True)
 
 
-@pytest.mark.timeout(120 + 600 * TORTURE)
+@patiently
 def test_whatever_everybody_does_all_promises_are_kept(universe: Universe) -> None:
     """Any interleaving of what people, vendors and machines do ends well."""
     run_state_machine_as_test(
