@@ -19,7 +19,6 @@ from bot.clock import Clock
 from storage.database import Database
 from virtual_loop import Process
 
-
 _ONLY_ASK = ("get", "GET", "info", "sendChatAction", "deleteWebhook")
 """Requests that change nothing outside. (There is no webhook to delete.)"""
 

@@ -8,7 +8,7 @@ from universe import Universe
 
 __all__ = ["universe"]
 
-_PARTS = 4  # so that one that hangs is found sooner
+_PARTS = 8  # so that one that hangs is found sooner
 
 
 def test_without_a_fault_all_is_well(universe: Universe) -> None:

@@ -8,7 +8,7 @@ from universe import Universe
 
 __all__ = ["universe"]
 
-_PARTS = 4
+_PARTS = 8
 
 
 @patiently
