@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
-from simulated_hooks import Fault, Hook, Trouble
 from invariants import broken_promises, strays
+from simulated_hooks import Fault, Hook, Trouble
 from simulation import Stuck, World
 from universe import Universe
 

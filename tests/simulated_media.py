@@ -11,8 +11,8 @@ from PIL import Image
 
 from bot.clock import Clock
 from bot.media import Clip, Kind, Picture, Sound, Studio
-from simulated_hooks import Hooks
 from media_samples import saved, sound
+from simulated_hooks import Hooks
 from storage.objects import ObjectMissing
 from virtual_loop import Process
 

@@ -26,8 +26,8 @@ from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat, Message
 from bot.sandbox.videos import COMPLETED, FAILED
 from bot.telegram import build_application
-from simulated_hooks import Fault, Hook, Hooks, PlainDatabase, SimulatedDatabase, Trouble, Wire
 from network import AKOOL, BOT, TELEGRAM, Incarnation, Network
+from simulated_hooks import Fault, Hook, Hooks, PlainDatabase, SimulatedDatabase, Trouble, Wire
 from simulated_media import CheapStudio, SimulatedStore, Vault, photo, render, voice
 from storage.jobs import TERMINAL
 from storage.objects import MediaSigner

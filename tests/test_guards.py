@@ -21,8 +21,8 @@ import storage.updates
 from bot.intake import Poller
 from bot.pipeline import Pipeline
 from bot.sandbox.stand_in import Call
-from simulated_hooks import Fault, Hook, Trouble
 from plans import hooks_on_the_way, tell, universe
+from simulated_hooks import Fault, Hook, Trouble
 from simulation import World
 from storage.jobs import Job
 from storage.ledger import Ledger

@@ -2,8 +2,8 @@
 
 import pytest
 
-from simulated_hooks import Trouble
 from plans import hooks_on_the_way, patiently, singles, universe, what_breaks
+from simulated_hooks import Trouble
 from universe import Universe
 
 __all__ = ["universe"]

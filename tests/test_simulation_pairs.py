@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from simulated_hooks import Fault, Hook, Trouble
 from plans import SEED, TORTURE, hooks_on_the_way, patiently, universe, what_breaks
+from simulated_hooks import Fault, Hook, Trouble
 from universe import Universe
 
 __all__ = ["universe"]

@@ -15,9 +15,9 @@ from bot.sandbox.chats import Chat
 from bot.sandbox.stand_in import Call
 from bot.sandbox.stand_in import Fault as Outage
 from bot.sandbox.videos import COMPLETED, FAILED
-from simulated_hooks import Fault, Trouble
 from invariants import broken_promises
 from plans import TORTURE, patiently, universe
+from simulated_hooks import Fault, Trouble
 from universe import Universe
 
 __all__ = ["universe"]
