@@ -14,9 +14,10 @@ demo: .venv/run.stamp  ## the main job on this machine alone; PHOTO= and VOICE= 
 test: lint  ## every check that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
-torture: .venv/dev.stamp  ## kill, freeze and stop it everywhere, for half an hour; TORTURE=2 lets chaos reign twice as long
-	TORTURE=$(TORTURE) $(BIN)/python -m pytest -n 2 --dist loadfile \
-		tests/test_kills_sqlite.py tests/test_kills_postgres.py tests/test_freezes.py tests/test_chaos.py
+torture: .venv/dev.stamp  ## the long form of the tests that kill and freeze it; TORTURE=2 is twice as long again
+	TORTURE=$(TORTURE) $(BIN)/python -m pytest -n 2 --dist loadfile $(wildcard \
+		tests/test_kills_*.py tests/test_freezes.py tests/test_chaos.py \
+		tests/test_simulation_*.py tests/test_state_machine.py tests/test_guards.py)
 
 run: .venv/run.stamp  ## the service, with the settings from the environment or .env
 	@exec $(BIN)/python -m bot run

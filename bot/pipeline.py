@@ -11,13 +11,11 @@ once, else None. A step that was interrupted, anywhere, is simply run again. Onl
 outcome is unknown waits for its callback, and then for its owner's word.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import structlog
 
@@ -27,6 +25,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.halves import Halves, Prepared
+from bot.insist import insist
 from bot.media import BrokenVideo, Refusal, Studio
 from bot.outcomes import DeliveryFailed
 from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
@@ -41,7 +40,6 @@ from storage.objects import ObjectStore, StoreError, new_key
 
 log = structlog.get_logger()
 
-Noted = TypeVar("Noted")
 
 _DRAFT_LIFE_MS = 7 * DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
@@ -143,11 +141,13 @@ class Pipeline:
         except akool.AkoolError as error:
             refused = error
             expected_until = self._answer_expected_until(job)
-            await self._note(lambda: self.setbacks.not_accepted(job, refused, answer_expected_until=expected_until))
+            await insist(
+                self.clock, lambda: self.setbacks.not_accepted(job, refused, answer_expected_until=expected_until)
+            )
         else:
             log.info("AKOOL has the job", job=job.id, akool_id=video.id)
             ask_at = self.clock.now() + self._next_question_ms(0)
-            await self._note(lambda: self.ledger.arrived(token, video.id, ask_at=ask_at))
+            await insist(self.clock, lambda: self.ledger.arrived(token, video.id, ask_at=ask_at))
             await self.setbacks.are_over()
 
     async def _create(self, job: Job, token: str) -> akool.Video:
@@ -164,15 +164,6 @@ class Pipeline:
             prompt=self.settings.akool_prompt,
             resolution=self.settings.akool_resolution,
         )
-
-    async def _note(self, note: Callable[[], Awaitable[Noted]]) -> Noted:
-        """What AKOOL or Telegram has just answered is known to nobody but us: held on to until it is stored."""
-        while True:
-            try:
-                return await note()
-            except DATABASE_ERRORS:
-                log.exception("an answer can't be noted; trying again")
-                await self.clock.wait(asyncio.Event(), seconds=1)
 
     async def await_answer(self, job: Job) -> None:
         """A call was begun, perhaps made, and nobody knows more: the callback may still tell, then the owner."""
@@ -262,7 +253,7 @@ class Pipeline:
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
         sent = job
         where = {"video_message_id": delivered.message_id, "video_file_id": delivered.file_id}
-        job = await self._note(lambda: self.jobs.advance(sent, State.DELIVERED, **where))
+        job = await insist(self.clock, lambda: self.jobs.advance(sent, State.DELIVERED, **where))
         await self.setbacks.delivery_works()
         return job
 

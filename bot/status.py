@@ -5,6 +5,7 @@ It also brings the clear word of a job that failed, and takes the status away on
 """
 
 from statistics import median
+from typing import Any
 
 import structlog
 from telegram.constants import ChatAction
@@ -13,6 +14,7 @@ from bot import texts
 from bot.clock import Clock
 from bot.config import Settings
 from bot.delivery import Delivery
+from bot.insist import insist
 from bot.outcomes import DeliveryFailed
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from storage.breaker import Breaker
@@ -64,7 +66,7 @@ class StatusKeeper:
             if failed.moved_to is not None:
                 await self._jobs.move_chat(job.chat_id, failed.moved_to)
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
-            await self._keep(job, look_at=self._again_at(job, wait_ms, chat_gone=failed.chat_gone))
+            await self._look_again(job, at=self._again_at(job, wait_ms, chat_gone=failed.chat_gone))
 
     def _again_at(self, job: Job, wait_ms: int, *, chat_gone: bool) -> int | None:
         """When to try again; not for ever. A chat that is gone is left alone until `Jobs.wake_chat`."""
@@ -86,45 +88,56 @@ class StatusKeeper:
             now=now,
         )
         if say.text == job.status_shown:
-            await self._keep(job, look_at=None if job.state is State.COLLECTING else now + _LOOK_EVERY_MS)
+            await self._look_again(job, at=None if job.state is State.COLLECTING else now + _LOOK_EVERY_MS)
             return
         if job.status_shown and job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
-            await self._keep(job, look_at=job.status_shown_at + _EDIT_GAP_MS)
+            await self._look_again(job, at=job.status_shown_at + _EDIT_GAP_MS)
             return
         message_id = job.status_message_id
         if message_id is not None and job.status_shown is None:  # a half was replaced: say it again, below
             await self._delivery.remove(job, message_id)
             message_id = None
-        is_new = message_id is None or not await self._delivery.edit(job, message_id, say)
-        if is_new:
+        said = None
+        if message_id is None or not await self._delivery.edit(job, message_id, say):
             if message_id is not None:  # it may stand there still
                 await self._delivery.remove(job, message_id)
-            message_id = await self._delivery.say(job, say, reply_to=_heart_of(job), is_status=True)
-        kept = await self._statuses.keep(
-            job, look_at=now + _LOOK_EVERY_MS, message_id=message_id, shown=say.text, shown_at=self._clock.now()
+            said = message_id = await self._delivery.say(job, say, reply_to=_heart_of(job), is_status=True)
+        await self._keep(
+            job,
+            said=said,
+            look_at=now + _LOOK_EVERY_MS,
+            message_id=message_id,
+            shown=say.text,
+            shown_at=self._clock.now(),
         )
-        if is_new and message_id is not None and not kept:
-            await self._delivery.remove(job, message_id)  # we were away too long: somebody else speaks for this job
 
     async def _conclude(self, job: Job) -> None:
+        """Bring the clear word of a failure, and note that it was said; then take the status message away."""
         if job.state is State.FAILED:
             say = texts.failure(
                 job, daily_limit=self._settings.daily_limit, max_voice_seconds=self._settings.max_voice_seconds
             )
-            await self._delivery.say(job, say, reply_to=_heart_of(job))
+            if say.text != job.status_shown:
+                said = await self._delivery.say(job, say, reply_to=_heart_of(job))
+                now = self._clock.now()
+                message_id = job.status_message_id
+                await self._keep(job, said=said, look_at=now, message_id=message_id, shown=say.text, shown_at=now)
+                return
         is_the_video = job.status_message_id is not None and job.status_message_id == job.video_message_id
         if job.status_message_id is not None and not is_the_video:
             await self._delivery.remove(job, job.status_message_id)
-        await self._statuses.keep(job, look_at=None, message_id=None, shown=None, shown_at=None)
+        await self._keep(job, look_at=None, message_id=None, shown=None, shown_at=None)
 
-    async def _keep(self, job: Job, *, look_at: int | None) -> None:
-        await self._statuses.keep(
-            job,
-            look_at=look_at,
-            message_id=job.status_message_id,
-            shown=job.status_shown,
-            shown_at=job.status_shown_at,
-        )
+    async def _look_again(self, job: Job, *, at: int | None) -> None:
+        """Nothing has changed in the chat."""
+        message_id, shown, shown_at = job.status_message_id, job.status_shown, job.status_shown_at
+        await self._keep(job, look_at=at, message_id=message_id, shown=shown, shown_at=shown_at)
+
+    async def _keep(self, job: Job, *, said: int | None = None, **seen: Any) -> None:
+        """Note what the chat sees. What was `said` too late is taken back: somebody else speaks for the job by now."""
+        kept = await insist(self._clock, lambda: self._statuses.keep(job, **seen))
+        if said is not None and not kept:
+            await self._delivery.remove(job, said)
 
     async def _expected(self, now: int) -> int | None:
         """How long a render takes, from the latest ones; asked for once a minute."""

@@ -21,7 +21,7 @@ LAYERS = (
     {"delivery", "halves", "results"},
     {"telegram", "limiter"},
     {"outcomes"},
-    {"media", "texts", "patience", "worker", "server", "logs"},
+    {"media", "texts", "patience", "insist", "worker", "server", "logs"},
     {"config", "clock"},
 )
 

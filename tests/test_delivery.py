@@ -366,6 +366,21 @@ async def test_a_status_that_cant_be_taken_away_at_once_is_taken_away_later(stor
 
 
 @in_module_loop
+async def test_a_failure_is_told_once_however_often_the_status_message_resists(story: Story) -> None:
+    story.goes_wrong("deleteMessage", 500, times=3)
+    story.here.akool.fail_next_render("no face")
+    await story.finish()
+    await story.until(State.FAILED)
+    gone = story.here.telegram.wait_until(
+        lambda: sum(call.name == "deleteMessage" for call in story.chat.history) > 3, timeout_seconds=60
+    )
+    await passing(story.here, story.clock, story.chat, gone)
+
+    assert sum("the face in this photo" in message.text for message in story.chat.messages) == 1
+    assert sum(message.is_from_bot for message in story.chat.messages) == 1
+
+
+@in_module_loop
 async def test_a_status_that_cant_be_edited_is_replaced(story: Story) -> None:
     story.goes_wrong("editMessageText", 400, "Bad Request: message can't be edited", times=1000)
     await story.finish()
