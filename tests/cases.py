@@ -109,14 +109,16 @@ class Case:
         return any(words in message.text for message in self.texts)
 
 
-async def settle(here: Stage, cases: Sequence[Case], victims: Sequence[Victim]) -> None:
+async def settle(
+    here: Stage, cases: Sequence[Case], victims: Sequence[Victim], *, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait until nothing is left to be done; answer what people are asked.
 
     Where all wait for a callback that can't come, since AKOOL never heard of the job, time is let pass.
     """
     case_of = {case.chat.id: case for case in cases}
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS), here.reading() as database:
+        async with asyncio.timeout(patience_seconds), here.reading() as database:
             while not await _is_over(here, database, case_of, victims):
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
     except TimeoutError:

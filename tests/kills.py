@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,29 +39,14 @@ def named(passed: Sequence[str]) -> list[Hook]:
 
 
 async def kill_everywhere(*stages: Stage) -> list[Toll]:
-    """Kill the service at every hook of every stage; but hooks that stages share in turns only, unless in torture."""
+    """Kill the service at every hook of every stage, the stages side by side."""
     killers = [Killer(here) for here in stages]
     async with asyncio.TaskGroup() as beginning:
         for killer in killers:
             beginning.create_task(killer.begin())
     async with asyncio.TaskGroup() as working:
-        tolls = [
-            working.create_task(killer.work(hooks)) for killer, hooks in zip(killers, _dealt(killers), strict=True)
-        ]
+        tolls = [working.create_task(killer.work(killer.hooks)) for killer in killers]
     return [toll.result() for toll in tolls]
-
-
-def _dealt(killers: Sequence["Killer"]) -> list[list[Hook]]:
-    if TORTURE:
-        return [killer.hooks for killer in killers]
-    holders: dict[Hook, list[int]] = defaultdict(list)
-    for number, killer in enumerate(killers):
-        for hook in killer.hooks:
-            holders[hook].append(number)
-    hands: list[list[Hook]] = [[] for _ in killers]
-    for turn, (hook, held_by) in enumerate(holders.items()):
-        hands[held_by[turn % len(held_by)]].append(hook)
-    return hands
 
 
 class Killer:

@@ -12,7 +12,7 @@ from cases import settle
 from chaos import Chaos, own_postgres
 from kills import TORTURE
 from stage import stage
-from victims import ForkServer
+from victims import PATIENCE_SECONDS, ForkServer
 
 _SCALE = 5 * TORTURE or 1
 _SECONDS = 12 * _SCALE
@@ -20,7 +20,7 @@ _PEOPLE = round(14 * _SCALE)
 _SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 
 
-@pytest.mark.timeout(180 + 20 * _SECONDS)
+@pytest.mark.timeout(180 * _SCALE + 20 * _SECONDS)
 @pytest.mark.usefixtures("postgres_url")
 async def test_whatever_befalls_the_processes_and_their_database_all_get_their_videos(
     tmp_path: Path, victims: ForkServer
@@ -46,7 +46,11 @@ async def test_whatever_befalls_the_processes_and_their_database_all_get_their_v
             await asyncio.sleep(_SECONDS / 2)
             await chaos.crash(server)
             await asyncio.gather(people, striking)
-            await settle(here, chaos.cases, chaos.processes)
+            try:
+                await settle(here, chaos.cases, chaos.processes, patience_seconds=PATIENCE_SECONDS * _SCALE)
+            except TimeoutError as error:
+                error.add_note(f"SEED={_SEED} {chaos.strikes}")
+                raise
             complaints = await chaos.complaints()
 
     assert not complaints, f"SEED={_SEED} {chaos.strikes} {complaints}"
