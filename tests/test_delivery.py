@@ -252,6 +252,13 @@ class Story:
         """Wait until so many sendVideo were made; no time passes meanwhile."""
         await self.here.telegram.wait_until(lambda: self.calls.count("sendVideo") >= times, timeout_seconds=60)
 
+    async def tidied(self) -> None:
+        """Wait until the bot has left nothing in the chat but videos."""
+        gone = self.here.telegram.wait_until(
+            lambda: all(message.video for message in self.chat.messages if message.is_from_bot), timeout_seconds=60
+        )
+        await passing(self.here, self.clock, self.chat, gone)
+
     @property
     def calls(self) -> list[str]:
         """The methods that brought a video into this chat, or tried to."""
@@ -359,10 +366,7 @@ async def test_a_status_that_cant_be_taken_away_at_once_is_taken_away_later(stor
     story.goes_wrong("deleteMessage", 500, times=3)
     await story.finish()
     await story.until(State.DELIVERED)
-    gone = story.here.telegram.wait_until(
-        lambda: all(message.video for message in story.chat.messages if message.is_from_bot), timeout_seconds=60
-    )
-    await passing(story.here, story.clock, story.chat, gone)
+    await story.tidied()
 
 
 @in_module_loop
@@ -385,10 +389,7 @@ async def test_a_status_that_cant_be_edited_is_replaced(story: Story) -> None:
     story.goes_wrong("editMessageText", 400, "Bad Request: message can't be edited", times=1000)
     await story.finish()
     await story.until(State.DELIVERED)
-    gone = story.here.telegram.wait_until(
-        lambda: all(message.video for message in story.chat.messages if message.is_from_bot), timeout_seconds=60
-    )
-    await passing(story.here, story.clock, story.chat, gone)
+    await story.tidied()
 
 
 @in_module_loop
