@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -22,6 +22,9 @@ class Alarm:
     over_at: int | None
     due_at: int | None
 
+
+# Built once, since it runs at every delivery.
+_IS_RAISED = select(exists().where(alarms.c.key == bindparam("key")))
 
 _COLUMNS = tuple(alarms.c[name] for name in Alarm.__slots__)
 
@@ -45,6 +48,8 @@ class Alarms:
         """Note that a trouble is over; nobody hears of one that nobody had heard of."""
         now = self._database.now()
         async with self._database.begin() as connection:
+            if not await connection.scalar(_IS_RAISED, {"key": key}):
+                return
             await connection.execute(delete(alarms).where(alarms.c.key == key, alarms.c.told_at.is_(None)))
             await connection.execute(update(alarms).where(alarms.c.key == key).values(over_at=now, due_at=now))
 

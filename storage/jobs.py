@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Row, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, among
@@ -181,6 +181,15 @@ _CLAIM = (
     .values(claim=bindparam("claimed_by"), due_at=bindparam("until"), rung=0)
     .returning(*COLUMNS)
 )
+_IS_AWAITED = select(
+    exists().where(
+        jobs.c.chat_id == bindparam("chat"),
+        or_(
+            and_(jobs.c.state == State.DELIVERING, jobs.c.reason == CHAT_GONE),
+            jobs.c.status_at > bindparam("parked"),
+        ),
+    )
+)
 _NEXT_DUE = select(func.min(jobs.c.due_at)).where(
     ~((jobs.c.state == State.QUEUED) & (jobs.c.due_at <= bindparam("now")))
 )
@@ -320,13 +329,15 @@ class Jobs:
     async def wake_chat(self, chat_id: int) -> bool:
         """The chat has spoken to us again: bring it the videos and the words that it had refused, if there are any."""
         now = self._database.now()
-        ours = jobs.c.chat_id == chat_id
-        refused = ours & (jobs.c.state == State.DELIVERING) & (jobs.c.reason == CHAT_GONE)
-        unsaid = ours & (jobs.c.status_at > now + _PARKED_MS)
         async with self._database.begin() as connection:
-            videos = await connection.execute(update(jobs).where(refused).values(**rung(now), reason=None))
-            words = await connection.execute(update(jobs).where(unsaid).values(**look_again(now)))
-        return bool(videos.rowcount or words.rowcount)
+            if not await connection.scalar(_IS_AWAITED, {"chat": chat_id, "parked": now + _PARKED_MS}):
+                return False
+            ours = jobs.c.chat_id == chat_id
+            refused = ours & (jobs.c.state == State.DELIVERING) & (jobs.c.reason == CHAT_GONE)
+            await connection.execute(update(jobs).where(refused).values(**rung(now), reason=None))
+            unsaid = ours & (jobs.c.status_at > now + _PARKED_MS)
+            await connection.execute(update(jobs).where(unsaid).values(**look_again(now)))
+        return True
 
     async def move_chat(self, old_id: int, new_id: int) -> None:
         """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there.
