@@ -22,7 +22,7 @@ from bot.limiter import Limiter
 from bot.media import Studio
 from bot.metrics import Metrics
 from bot.operator import OperatorsVoice
-from bot.patience import MINUTE_MS, SECOND_MS
+from bot.patience import LEASE_MS, MINUTE_MS, SECOND_MS
 from bot.pipeline import Pipeline
 from bot.probe import Probe
 from bot.resources import Keys
@@ -32,7 +32,7 @@ from bot.setbacks import Setbacks
 from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
 from bot.telegram import Files, TelegramApplication, Webhook, build_application, log_in
-from bot.tracker import LEASE_MS, Tracker
+from bot.tracker import Tracker
 from bot.web import Web
 from bot.worker import Queue, Worker
 from storage.alarms import Alarms

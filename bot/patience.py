@@ -9,6 +9,9 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
+LEASE_MS = MINUTE_MS
+"""How long a worker that is not heard of keeps what it has claimed."""
+
 CHAT_MAY_RETURN_MS = 30 * DAY_MS
 
 _QUESTIONS_GROW = 1.25

@@ -28,7 +28,7 @@ from bot.halves import Halves, Prepared
 from bot.insist import insist
 from bot.media import BrokenVideo, Refusal, Studio
 from bot.outcomes import DeliveryFailed
-from bot.patience import DAY_MS, SECOND_MS, question_delay_ms
+from bot.patience import DAY_MS, LEASE_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import Say
@@ -153,7 +153,7 @@ class Pipeline:
     async def _create(self, job: Job, token: str) -> akool.Video:
         """The call itself. Raises `AkoolError`, or `Overtaken` before anything is sent."""
         try:
-            await self.jobs.save(job)  # still ours? Who was away for longer than a lease must not pay any more
+            await self._hold(job)  # who was away for longer than a lease must not pay any more
             photo_url, voice_url = self._url(job.photo_key), self._url(job.voice_key)
         except (*DATABASE_ERRORS, StoreError) as error:
             raise akool.NotSent(type(error).__name__) from error
@@ -247,7 +247,7 @@ class Pipeline:
                 if may_be_there:
                     delivered = await self.delivery.turn_status_into_video(job, parcel)
                 else:
-                    job = await self.jobs.save(job, sending_at=self.clock.now())
+                    job = await self._hold(job, sending_at=self.clock.now())
                     delivered = await self.delivery.send_video(job, parcel)
         except DeliveryFailed as failed:
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
@@ -262,6 +262,13 @@ class Pipeline:
     @property
     def _render_timeout_ms(self) -> int:
         return int(self.settings.akool_render_timeout_seconds * SECOND_MS)
+
+    async def _hold(self, job: Job, **columns: int) -> Job:
+        """Make sure that the job is ours, with a whole lease before us, right before what can't be taken back.
+
+        Raises `Overtaken`. A lease that was over, though nobody had noticed, could else be taken over in the midst.
+        """
+        return await self.jobs.save(job, due_at=self.clock.now() + LEASE_MS, **columns)
 
     def _url(self, key: str | None) -> str:
         """Signed late, just before AKOOL gets it; the row keeps the key and never a URL."""

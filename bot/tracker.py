@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
-from bot.patience import SECOND_MS, backoff_ms
+from bot.patience import LEASE_MS, SECOND_MS, backoff_ms
 from bot.pipeline import Pipeline
 from storage.database import DATABASE_ERRORS
 from storage.jobs import Job, Jobs, Overtaken, State
@@ -15,7 +15,6 @@ from storage.ledger import Ledger
 
 log = structlog.get_logger()
 
-LEASE_MS = 60 * SECOND_MS
 _ANSWER_GRACE_SECONDS = 30
 
 Work = tuple[Job, str | None]

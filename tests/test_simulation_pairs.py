@@ -26,6 +26,17 @@ def test_two_faults_at_once_do_no_harm(universe: Universe, part: int) -> None:
     assert not what_breaks(universe, [_pair(chance, hooks) for _ in range(_PAIRS)], seed=seed)
 
 
+@patiently
+def test_who_wakes_late_but_before_anybody_took_over_is_left_to_finish(universe: Universe) -> None:
+    """Its lease was over without anybody's notice: it takes a new one before it sends, lest another sends meanwhile."""
+    names = [hook.name for hook in universe.run(hooks_on_the_way)]
+    frozen = names.index("after Jobs.advance delivering")
+    plans = [
+        [Fault(Trouble.FREEZE, frozen, thaws_after=1), Fault(Trouble.CRASH, frozen + later)] for later in range(1, 40)
+    ]
+    assert not what_breaks(universe, plans)
+
+
 def _pair(chance: random.Random, hooks: Sequence[Hook]) -> list[Fault]:
     first = chance.choice([number for number, hook in enumerate(hooks) if hook.matters])
     second = first + chance.randint(1, len(hooks))
