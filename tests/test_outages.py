@@ -4,7 +4,7 @@ import asyncio
 import resource
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -119,23 +119,28 @@ class Door:
         for ends in self._carried.values():
             for end in ends:
                 end.transport.abort()
-        await asyncio.gather(*(task for task in self._carried if task))
+        await asyncio.gather(*(task for task in self._carried if task), return_exceptions=True)
+        await asyncio.sleep(0)  # one turn of the loop, in which the transports close
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._to)
-        self._carried[asyncio.current_task()] = {writer, there_writer}
-        await asyncio.gather(_pour(reader, there_writer), _pour(there_reader, writer))
-        del self._carried[asyncio.current_task()]
+        task = asyncio.current_task()
+        self._carried[task] = {writer}
+        try:
+            there_reader, there_writer = await asyncio.open_connection(*self._to)
+            self._carried[task].add(there_writer)
+            await asyncio.gather(_pour(reader, there_writer), _pour(there_reader, writer))
+        finally:
+            del self._carried[task]
 
 
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with suppress(ConnectionError):
         while data := await reader.read(1 << 16):
             writer.write(data)
             await writer.drain()
-    except ConnectionError:
-        pass
     writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @asynccontextmanager
