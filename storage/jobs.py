@@ -104,6 +104,10 @@ class Job:
     updated_at: int
     timeline: str
     refused_at: int | None
+    language: str | None
+    is_round: int
+    album: str | None
+    asked_message_id: int | None
 
     @classmethod
     def of(cls, row: Row[Any]) -> "Job":

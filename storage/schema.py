@@ -6,7 +6,7 @@ Times are integer milliseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that brings these tables about; a database that has it needs no other."""
 
 metadata = MetaData()
@@ -70,6 +70,11 @@ jobs = Table(
     Column("updated_at", _integer(), nullable=False),
     Column("timeline", Text, nullable=False),
     _time("refused_at"),  # since when AKOOL has taken no create call of this job
+    # Whoever asked for it: their language, the form of video that they like, and the message that they asked in.
+    Column("language", Text),
+    _count("is_round"),
+    Column("album", Text),  # the `media_group_id` of a half
+    Column("asked_message_id", _integer()),
     sqlite_strict=True,
     sqlite_autoincrement=True,  # a button under an old message must never mean a new job
 )
@@ -160,5 +165,18 @@ notices = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("at", _integer(), nullable=False),
+    sqlite_strict=True,
+)
+
+# What Telegram calls a peer: a person, or a chat. A row is there only where something differs from the settings.
+peers = Table(
+    "peers",
+    metadata,
+    Column("id", _integer(), primary_key=True, autoincrement=False),
+    Column("access", Text),
+    Column("daily_limit", _integer()),
+    Column("language", Text),
+    _count("is_round"),
+    _count("keeps_chatter"),
     sqlite_strict=True,
 )
