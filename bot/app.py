@@ -11,10 +11,16 @@ import structlog
 
 import akool
 from bot import resources
+from bot.admins import Admins
+from bot.asking import Asking
 from bot.buttons import Buttons
+from bot.callers import Callers
 from bot.clock import Clock
+from bot.commands import Commands
 from bot.config import Settings
 from bot.delivery import Delivery
+from bot.farewell import Farewell
+from bot.groups import Groups
 from bot.halves import Halves
 from bot.handlers import Handlers
 from bot.intake import Dispatcher, Intake, Poller
@@ -22,9 +28,11 @@ from bot.limiter import Limiter
 from bot.media import Studio
 from bot.metrics import Metrics
 from bot.operator import OperatorsVoice
+from bot.outlooks import Outlooks
 from bot.patience import LEASE_MS, MINUTE_MS, SECOND_MS
 from bot.pipeline import Pipeline
 from bot.probe import Probe
+from bot.profile import Profile
 from bot.resources import Keys
 from bot.results import Results
 from bot.server import serving
@@ -39,10 +47,15 @@ from storage.alarms import Alarms
 from storage.breaker import Breaker
 from storage.database import DATABASE_ERRORS, Database, open_database
 from storage.drafts import Drafts
+from storage.forgetting import Forgetting
 from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.notices import Notices
 from storage.objects import MediaSigner, ObjectStore, StoreError
+from storage.peers import Peers
+from storage.quotas import Quotas
+from storage.repeats import Repeats
+from storage.reports import Reports
 from storage.retention import Retention
 from storage.statuses import Statuses
 from storage.updates import Updates
@@ -122,8 +135,8 @@ class Service:
             updates, notices, Retention(database), store, clock, retention_days=settings.retention_days
         )
         self._statuses = statuses = Statuses(database)
-        drafts, ledger = Drafts(database), Ledger(database)
-        breaker, alarms = Breaker(database), Alarms(database)
+        drafts, repeats, ledger = Drafts(database), Repeats(database), Ledger(database)
+        breaker, alarms, peers = Breaker(database), Alarms(database), Peers(database)
         updates_bell, jobs_bell, statuses_bell = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         self._application = application
@@ -147,18 +160,54 @@ class Service:
             ring=jobs_bell.set,
         )
         ring = _both(jobs_bell, statuses_bell)
-        Handlers(settings, jobs, drafts, ledger, notices, ring).register(application)
-        Buttons(jobs, drafts, ledger, ring).register(application)
+        bot = application.bot
+        admins = [admin for admin in settings.admin_users if admin != "*"]
+        outlooks = Outlooks(
+            clock, jobs=jobs, repeats=repeats, ledger=ledger, breaker=breaker, spend_limit=settings.spend_limit_day
+        )
+        groups = Groups(bot, jobs, ring)
+        commands = Commands(bot, settings, clock, peers, jobs, ledger, Quotas(database), outlooks, ring)
+        Handlers(
+            bot=bot,
+            callers=Callers(settings, peers),
+            notices=notices,
+            groups=groups,
+            asking=Asking(bot, drafts, repeats, ring),
+            commands=commands,
+            admins=Admins(
+                bot, settings, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring
+            ),
+            buttons=Buttons(
+                bot=bot,
+                jobs=jobs,
+                drafts=drafts,
+                repeats=repeats,
+                ledger=ledger,
+                peers=peers,
+                groups=groups,
+                commands=commands,
+                farewell=Farewell(bot, Forgetting(database), store),
+                ring=ring,
+            ),
+        ).register(application)
+        self._profile = Profile(bot, notices, clock, admins)
 
         intake = Intake(updates, updates_bell.set)
         dispatcher = Dispatcher(application, updates, clock)
         tracker = Tracker(
             pipeline, jobs, ledger, clock, at_akool=settings.akool_max_concurrent, changed=statuses_bell.set
         )
-        keeper = StatusKeeper(settings, clock, statuses=statuses, jobs=jobs, breaker=breaker, delivery=delivery)
-        voice = OperatorsVoice(
-            alarms, application.bot, clock, [admin for admin in settings.admin_users if admin != "*"]
+        keeper = StatusKeeper(
+            settings,
+            clock,
+            statuses=statuses,
+            jobs=jobs,
+            outlooks=outlooks,
+            notices=notices,
+            peers=peers,
+            delivery=delivery,
         )
+        voice = OperatorsVoice(alarms, peers, bot, clock, admins)
         idle_seconds = 1.0 if database.is_postgres else 15.0  # nobody else writes to our SQLite
 
         def worker(
@@ -217,13 +266,14 @@ class Service:
         for worker in self._workers:
             self._spawn(worker.run(), worker.name)
         self._spawn(self._sweeper.run(), "sweeper")
+        self._spawn(self._profile.run(), "profile")
         if self._polls:
             self._spawn(self._poller.run(), "poller")
 
     async def stop(self) -> None:
         """Stop taking updates, let running steps finish or give their claims back, and log out."""
         self._is_stopping = True
-        endless = [task for task in self._tasks if task.get_name() in ("poller", "sweeper")]
+        endless = [task for task in self._tasks if task.get_name() in ("poller", "sweeper", "profile")]
         for task in endless:
             task.cancel()
         await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers))

@@ -1,70 +1,163 @@
-"""The buttons under the bot's messages: each says what it does and to which job, as `what:job`."""
+"""The buttons under the bot's messages: each says what it does, and to which job or for which person (`what:id`).
 
+A press is done once and always answered: the second one, a belated one and somebody else's get a toast and do no harm.
+"""
+
+import dataclasses
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from telegram import CallbackQuery, Update
-from telegram.error import BadRequest, Forbidden
-from telegram.ext import CallbackContext, CallbackQueryHandler
+import structlog
+from telegram import Bot, CallbackQuery, Message
+from telegram.error import BadRequest
 
 from bot import texts
-from bot.telegram import TelegramApplication
-from storage.drafts import Drafts
+from bot.answers import replace, strip_buttons, thread_of, toast
+from bot.callers import Caller
+from bot.commands import Commands
+from bot.farewell import Farewell
+from bot.groups import Groups
+from bot.texts import LANGUAGES, Say, closest_language, words_for
+from storage.drafts import Drafts, Kind
 from storage.jobs import FREE, OPEN, Job, Jobs
 from storage.ledger import Ledger
+from storage.peers import Peers
+from storage.repeats import Repeats
+
+log = structlog.get_logger()
+
+_DATA = re.compile(r"(?P<what>[a-zA-Z_-]{1,24}):(?P<number>-?[0-9]{1,18})", re.ASCII)
+_OF_JOB = frozenset(
+    {
+        *("anyway", "last", "another", "risk", "leave", "again", "photo", "voice"),
+        *("stop", "cancel", "keep", "send"),
+    }
+)
+_OF_PERSON = frozenset({"forget", "forget-not", "languages", "round", "square", "tidy", "untidy"})
+_PRESSED_OFTEN = frozenset({"send", "stop"})
+_LANGUAGE = "language-"
 
 
 @dataclass(frozen=True)
 class Buttons:
+    bot: Bot
     jobs: Jobs
     drafts: Drafts
+    repeats: Repeats
     ledger: Ledger
+    peers: Peers
+    groups: Groups
+    commands: Commands
+    farewell: Farewell
     ring: Callable[[], None]
 
-    def register(self, application: TelegramApplication) -> None:
-        application.add_handler(CallbackQueryHandler(self.press))
-
-    async def press(self, update: Update, _context: CallbackContext[Any, Any, Any, Any]) -> None:
-        """Do what the button says, if it is its owner's; answer every press, also the second and the belated one."""
-        query = update.callback_query
-        if query is None:
-            return
-        what, _, number = (query.data or "").partition(":")
-        job = await self.jobs.get(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
-        if job is None:
-            toast = texts.TOO_LATE
-        elif job.user_id != query.from_user.id:
-            toast = texts.NOT_YOURS
+    async def press(self, caller: Caller, query: CallbackQuery) -> None:
+        """Do what the button says, if it is its owner's."""
+        match = _DATA.fullmatch(query.data or "")
+        what, number = (match["what"], int(match["number"])) if match else ("", 0)
+        job = await self.jobs.get(number) if what in _OF_JOB else None
+        is_of_person = what in _OF_PERSON or what.startswith(_LANGUAGE)
+        if job is None and not is_of_person:
+            said = texts.TOO_LATE
+        elif not caller.is_allowed or not await self._owns(caller, number if job is None else job.user_id):
+            said = texts.NOT_YOURS
+        elif job is None:
+            said = await self._of_person(what, caller, query, number)
         else:
-            toast = await self._act(what, job)
-            await _strip_buttons(query)
+            said = await self._of_job(what, caller, query, job)
+            if what not in _PRESSED_OFTEN:
+                await strip_buttons(query)
         self.ring()
-        await _toast(query, toast)
+        await toast(query, caller.words.plain(said))
 
-    async def _act(self, what: str, job: Job) -> str:
+    async def _owns(self, caller: Caller, owner_id: int) -> bool:
+        """Behind a shared identity are the group's admins; a press shows who it really is."""
+        if owner_id < 0 and caller.in_group:
+            return await self.groups.is_run_by(caller.chat.id, caller.id)
+        return owner_id == caller.id
+
+    async def _of_job(self, what: str, caller: Caller, query: CallbackQuery, job: Job) -> str:
+        owner_id = job.user_id
         match what:
-            case "anyway" if await self.drafts.accept_photo(job.id, user_id=job.user_id):
-                return texts.BUTTON_USE_ANYWAY
-            case "risk" if await self.ledger.risk_again(job.id, user_id=job.user_id):
+            case "anyway" if await self.drafts.accept_photo(job.id, user_id=owner_id):
+                return texts.USED
+            case "last" if await self.repeats.use_last_photo(job.id, user_id=owner_id):
+                return texts.USED
+            case "another" if job.state in FREE:
+                return texts.SEND_PHOTO
+            case "risk" if await self.ledger.risk_again(job.id, user_id=owner_id):
                 return texts.WILL_TRY_AGAIN
-            case "again" if await self.drafts.again(job.id, user_id=job.user_id):
+            case "again" if await self.repeats.again(job.id, user_id=owner_id):
                 return texts.WILL_TRY_AGAIN
-            case "leave" if await self.ledger.leave(job.id, user_id=job.user_id):
+            case "photo" if await self.repeats.again_without(Kind.PHOTO, job.id, user_id=owner_id):
+                return texts.SEND_PHOTO
+            case "voice" if await self.repeats.again_without(Kind.VOICE, job.id, user_id=owner_id):
+                return texts.SEND_VOICE
+            case "leave" if await self.ledger.leave(job.id, user_id=owner_id):
                 return texts.LEFT
+            case "stop":
+                return await self._stop(caller, query, job)
             case "cancel" if await self.ledger.cancel(job.id, states=OPEN):
                 return texts.CANCELLED if job.state in FREE else texts.CANCELLED_PAID
+            case "keep" if job.state in OPEN:
+                return texts.WILL_COME
+            case "send":
+                return await self._send_again(query, job)
             case _:
                 return texts.TOO_LATE
 
+    async def _stop(self, caller: Caller, query: CallbackQuery, job: Job) -> str:
+        """One of several jobs is to be cancelled: at once where it costs nothing, else only after a question."""
+        if await self.ledger.cancel(job.id, states=FREE):
+            return texts.CANCELLED
+        if job.state not in OPEN:
+            return texts.TOO_LATE
+        await replace(query, texts.already_paid(caller.words, job))
+        return texts.ALREADY_PAID
 
-async def _toast(query: CallbackQuery, text: str) -> None:
-    with suppress(BadRequest, Forbidden):  # too old to be answered
-        await query.answer(text)
+    async def _send_again(self, query: CallbackQuery, job: Job) -> str:
+        """Send a video once more, by the `file_id` that Telegram has it under: nothing is uploaded."""
+        if query.message is None or job.video_file_id is None:
+            return texts.VIDEO_GONE
+        thread_id = thread_of(query.message) if isinstance(query.message, Message) else 0
+        send = self.bot.send_video_note if job.is_round else self.bot.send_video
+        try:
+            await send(query.message.chat.id, job.video_file_id, message_thread_id=thread_id or None)
+        except BadRequest as error:
+            log.info("a video can't be sent again", job=job.id, error=error.message)
+            return texts.VIDEO_GONE
+        return texts.HERE_IT_IS
 
+    async def _of_person(self, what: str, caller: Caller, query: CallbackQuery, owner_id: int) -> str:
+        match what:
+            case "forget":
+                await self.farewell.forget(owner_id)
+                await replace(query, Say(caller.words(texts.FORGOTTEN)))
+                return texts.DONE
+            case "forget-not":
+                await replace(query, Say(caller.words(texts.NOT_FORGOTTEN)))
+                return texts.NOT_FORGOTTEN
+            case "languages":
+                await replace(query, texts.languages(caller.words, owner_id))
+                return texts.CHOOSE_LANGUAGE
+            case "round" | "square":
+                await self._prefer(owner_id, is_round=int(what == "round"))
+            case "tidy" | "untidy":
+                if owner_id > 0 and not await self.groups.is_run_by(caller.chat.id, caller.id):
+                    return texts.FOR_GROUP_ADMINS
+                await self.peers.choose(caller.chat.id, keeps_chatter=int(what == "untidy"))
+            case _:
+                language = what.removeprefix(_LANGUAGE)
+                if language and language not in LANGUAGES:
+                    return texts.TOO_LATE
+                spoken = language or closest_language(query.from_user.language_code)
+                await self.peers.choose(owner_id, language=language or None)
+                await self.jobs.restyle(owner_id, language=spoken)
+                caller = dataclasses.replace(caller, words=words_for(spoken))
+        await replace(query, await self.commands.settings_menu(caller, owner_id))
+        return texts.SAVED
 
-async def _strip_buttons(query: CallbackQuery) -> None:
-    with suppress(BadRequest, Forbidden):  # gone, stripped before, or in a chat that has blocked us
-        await query.edit_message_reply_markup(None)
+    async def _prefer(self, owner_id: int, *, is_round: int) -> None:
+        await self.peers.choose(owner_id, is_round=is_round)
+        await self.jobs.restyle(owner_id, is_round=is_round)

@@ -3,32 +3,23 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from telegram import (
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    InputFile,
-    InputMediaVideo,
-    Message,
-    ReplyParameters,
-)
-from telegram.constants import ChatAction
-from telegram.error import (
-    TelegramError,
-)
+from telegram import InlineKeyboardMarkup, InputFile, InputMediaVideo, Message, ReplyParameters
+from telegram.constants import ChatAction, ParseMode
+from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bot import texts
+from bot.answers import keyboard
 from bot.clock import Clock
 from bot.limiter import STATUS
 from bot.media import Clip, MediaRefused, Studio
 from bot.outcomes import DeliveryFailed, telling_apart
 from bot.telegram import MOST_BYTES_UP
-from bot.texts import Say
+from bot.texts import Say, words_for
 from storage.jobs import Job
 from storage.objects import ObjectStore
 
@@ -44,6 +35,7 @@ Place = dict[str, Any]
 class Delivered:
     message_id: int
     file_id: str | None
+    is_round: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +45,7 @@ class Parcel:
     path: Path
     clip: Clip
     thumbnail: Path
+    is_round: bool = False
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -91,14 +84,21 @@ class Delivery:
             return await self._send_link(job)
 
         async def send(place: Place) -> Message:
-            with parcel.path.open("rb") as video, parcel.thumbnail.open("rb") as thumbnail:
+            with parcel.path.open("rb") as file, parcel.thumbnail.open("rb") as picture:
+                video, thumbnail = _streamed(file, "video.mp4"), _streamed(picture, "thumbnail.jpg")
+                patience: dict[str, Any] = {"read_timeout": _SEND_TIMEOUT_SECONDS}
+                if parcel.is_round:
+                    return await self._bot.send_video_note(
+                        job.chat_id,
+                        video,
+                        duration=parcel.clip.duration_ms // 1000,
+                        length=parcel.clip.width,
+                        thumbnail=thumbnail,
+                        **place,
+                        **patience,
+                    )
                 return await self._bot.send_video(
-                    job.chat_id,
-                    video=_streamed(video, "video.mp4"),
-                    thumbnail=_streamed(thumbnail, "thumbnail.jpg"),
-                    read_timeout=_SEND_TIMEOUT_SECONDS,
-                    **place,
-                    **parcel.geometry,
+                    job.chat_id, video, thumbnail=thumbnail, **place, **parcel.geometry, **patience
                 )
 
         return _delivered(await _in_place(job, job.voice_message_id, send))
@@ -134,30 +134,47 @@ class Delivery:
         return _delivered(message) if isinstance(message, Message) else Delivered(job.status_message_id, None)
 
     @asynccontextmanager
-    async def parcel(self, job: Job) -> AsyncIterator[Parcel | None]:
-        """The job's video as a file that Telegram takes; None where it can't be made small enough."""
+    async def parcel(self, job: Job, *, is_round: bool = False) -> AsyncIterator[Parcel | None]:
+        """The job's video as a file that Telegram takes, round if that is wished for and can be done.
+
+        None where it can't be made small enough.
+        """
         if job.video_key is None:
             raise ValueError(f"job {job.id} has no video")
         with TemporaryDirectory(dir=self._scratch) as folder:
             async with self._store.open(job.video_key) as stored:
-                path = stored
-                clip = await self._studio.clip(path)
-                if clip.size_bytes > self._most_bytes:
-                    path = Path(folder, "small.mp4")
-                    try:
-                        await self._studio.shrink(stored, path, max_bytes=self._most_bytes)
-                    except MediaRefused:
-                        yield None
-                        return
-                    clip = await self._studio.clip(path)
+                path = await self._round(stored, Path(folder)) if is_round else None
+                is_round = path is not None
+                path = path or await self._small_enough(stored, Path(folder))
+                if path is None:
+                    yield None
+                    return
                 thumbnail = Path(folder, "thumbnail.jpg")
                 await self._studio.thumbnail(path, thumbnail)
-                yield Parcel(path, clip, thumbnail)
+                yield Parcel(path, await self._studio.clip(path), thumbnail, is_round)
+
+    async def _round(self, stored: Path, folder: Path) -> Path | None:
+        path = folder / "round.mp4"
+        try:
+            await self._studio.round(stored, path)
+        except MediaRefused:  # it is too long for that
+            return None
+        return path
+
+    async def _small_enough(self, stored: Path, folder: Path) -> Path | None:
+        if stored.stat().st_size <= self._most_bytes:
+            return stored
+        path = folder / "small.mp4"
+        try:
+            await self._studio.shrink(stored, path, max_bytes=self._most_bytes)
+        except MediaRefused:
+            return None
+        return path
 
     async def _send_link(self, job: Job) -> Delivered:
         url = self._store.url(job.video_key or "", ttl_seconds=_LINK_TTL_SECONDS)
-        until = datetime.fromtimestamp(self._clock.now() / 1000 + _LINK_TTL_SECONDS, UTC)
-        text = texts.LINK.format(until=f"{until:%d %B %Y, %H:%M} UTC", url=url)
+        words = words_for(job.language)
+        text = words(texts.LINK, until=words.moment(self._clock.now() + _LINK_TTL_SECONDS * 1000), url=url)
         return Delivered(await self.say(job, Say(text), reply_to=job.voice_message_id), None)
 
     # --- words ---
@@ -169,6 +186,7 @@ class Delivery:
             return await self._bot.send_message(
                 job.chat_id,
                 say.text,
+                parse_mode=ParseMode.HTML,
                 reply_markup=keyboard(say),
                 rate_limit_args=STATUS if is_status else None,
                 **place,
@@ -178,13 +196,15 @@ class Delivery:
 
     async def edit(self, job: Job, message_id: int, say: Say) -> bool:
         """Change a status message; False where there is nothing to change any more. Raises `DeliveryFailed`."""
+        markup = keyboard(say)
         try:
             with telling_apart():
                 await self._bot.edit_message_text(
                     say.text,
                     chat_id=job.chat_id,
                     message_id=message_id,
-                    reply_markup=keyboard(say),
+                    parse_mode=ParseMode.HTML,
+                    reply_markup=markup if isinstance(markup, InlineKeyboardMarkup) else None,
                     rate_limit_args=STATUS,
                 )
         except DeliveryFailed as failed:
@@ -209,11 +229,6 @@ class Delivery:
             await self._bot.send_chat_action(job.chat_id, action, message_thread_id=job.thread_id or None)
 
 
-def keyboard(say: Say) -> InlineKeyboardMarkup | None:
-    rows = [[InlineKeyboardButton(button.label, callback_data=button.data)] for button in say.buttons]
-    return InlineKeyboardMarkup(rows) if rows else None
-
-
 async def _in_place(job: Job, reply_to: int | None, send: Callable[[Place], Awaitable[Message]]) -> Message:
     """Send into the job's topic, as a reply; without the one or the other where it is gone."""
     reply = ReplyParameters(reply_to, allow_sending_without_reply=True) if reply_to else None
@@ -236,4 +251,5 @@ def _streamed(file: Any, name: str, *, attach: bool = False) -> InputFile:
 
 
 def _delivered(message: Message) -> Delivered:
-    return Delivered(message.message_id, message.video.file_id if message.video else None)
+    file = message.video or message.video_note
+    return Delivered(message.message_id, file.file_id if file else None, message.video_note is not None)

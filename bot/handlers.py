@@ -1,230 +1,122 @@
-"""The conversation: what people send, and what they get told at once.
+"""Where an update goes: who sent it, whether they are let in, and what of it is meant for us.
 
-A handler reads an update, writes rows, and answers. Whatever takes long is done by the loops.
+A handler reads, writes rows, and answers. Whatever takes long is done by the loops. In a group nothing is heard but
+commands and replies to what we said, which is also all that Telegram's privacy mode lets through.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from telegram import Bot, ChatMember, Document, Message, ReplyParameters, Update
-from telegram.constants import ChatType
-from telegram.error import Forbidden
-from telegram.ext import (
-    ApplicationHandlerStop,
-    CallbackContext,
-    CommandHandler,
-    MessageHandler,
-    TypeHandler,
-    filters,
-)
+from telegram import Bot, Message, Update
+from telegram.ext import CallbackContext, TypeHandler
 
 from bot import texts
-from bot.config import Ids, Settings
-from bot.delivery import keyboard
+from bot.admins import Admins
+from bot.answers import answer
+from bot.asking import Asking, half_of
+from bot.buttons import Buttons
+from bot.callers import Caller, Callers
+from bot.commands import Commands
+from bot.groups import Groups
 from bot.patience import HOUR_MS
 from bot.telegram import TelegramApplication
-from bot.texts import Button, Say
-from storage.drafts import Drafts, Half, Kind
-from storage.jobs import FREE, OPEN, Job, Jobs
-from storage.ledger import Ledger
 from storage.notices import Notices
 
-Context = CallbackContext[Any, Any, Any, Any]
-
-_SOUND_NAMES = (
-    ".mp3",
-    ".m4a",
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".aac",
-    ".mp4",
-    ".mov",
-    ".webm",
-    ".mkv",
-    ".amr",
-)
+# Captions carry commands too, and python-telegram-bot's CommandHandler does not see them.
+_COMMAND = re.compile(r"/(?P<name>[a-z0-9_]{1,32})(?:@(?P<bot>\w+))?(?=\s|$)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Handlers:
-    settings: Settings
-    jobs: Jobs
-    drafts: Drafts
-    ledger: Ledger
+    bot: Bot
+    callers: Callers
     notices: Notices
-    ring: Callable[[], None]
+    groups: Groups
+    asking: Asking
+    commands: Commands
+    admins: Admins
+    buttons: Buttons
 
     def register(self, application: TelegramApplication) -> None:
-        new = filters.UpdateType.MESSAGE
-        private = filters.ChatType.PRIVATE & new
-        application.add_handler(TypeHandler(Update, self.follow_chat), group=-2)
-        application.add_handler(TypeHandler(Update, self.check_access), group=-1)
-        application.add_handler(CommandHandler("start", self.start, filters=new))
-        application.add_handler(CommandHandler("help", self.help, filters=new))
-        application.add_handler(CommandHandler("status", self.status, filters=new))
-        application.add_handler(CommandHandler("cancel", self.cancel, filters=new))
-        application.add_handler(MessageHandler(private & _HasHalf(), self.take_half))
-        application.add_handler(MessageHandler(private & _SaidSomething(), self.explain))
+        application.add_handler(TypeHandler(Update, self.handle))
 
-    # --- what becomes of a chat ---
-
-    async def follow_chat(self, update: Update, _context: Context) -> None:
-        """Whoever it is that speaks: what waits for that chat, since it had blocked us, is brought to it now.
-
-        A group that became a supergroup has another id; either of the two chats may tell.
-        """
-        message, change, chat = update.message, update.my_chat_member, update.effective_chat
-        is_news = True
-        if message is not None and message.migrate_to_chat_id is not None:
-            await self.jobs.move_chat(message.chat_id, message.migrate_to_chat_id)
-        elif message is not None and message.migrate_from_chat_id is not None:
-            await self.jobs.move_chat(message.migrate_from_chat_id, message.chat_id)
-        elif change is not None and change.new_chat_member.status in (ChatMember.BANNED, ChatMember.LEFT):
-            is_news = False
-        else:
-            is_news = chat is not None and await self.jobs.wake_chat(chat.id)
-        if is_news:
-            self.ring()
-
-    # --- access ---
-
-    async def check_access(self, update: Update, context: Context) -> None:
-        """Stop here for whoever is not allowed; tell them so in private, at most once an hour."""
-        user, chat = update.effective_user, update.effective_chat
-        if user is not None and _among(user.id, self.settings.allowed_users | self.settings.admin_users):
+    async def handle(self, update: Update, _context: CallbackContext[Any, Any, Any, Any]) -> None:
+        await self.groups.follow(update)
+        caller = await self.callers.of(update)
+        if caller is None:
             return
-        if chat is not None and _among(chat.id, self.settings.allowed_chats):
-            return
-        message = update.message
-        if (
-            user
-            and message
-            and message.chat.type == ChatType.PRIVATE
-            and await self.notices.is_new(f"stranger:{user.id}", for_ms=HOUR_MS)
-        ):
-            await _answer(context.bot, message, Say(texts.stranger(user.id)))
-        raise ApplicationHandlerStop
+        if update.my_chat_member is not None:
+            await self.groups.greet(caller, update.my_chat_member)
+        elif update.callback_query is not None:
+            await self.buttons.press(caller, update.callback_query)
+        elif update.message is not None:
+            await self._hear(caller, update.message, update.update_id)
+        elif update.edited_message is not None and caller.is_allowed:
+            await self._hear_edited(caller, update.edited_message, update.update_id)
 
-    # --- commands ---
+    async def _hear(self, caller: Caller, message: Message, update_id: int) -> None:
+        command = self._command_in(message)
+        if not caller.is_allowed:
+            if command in {"talk", "again", *self._obeyed} or not caller.in_group:
+                await self._turn_away(caller, message)
+        elif command == "talk":
+            await self.asking.talk(caller, message, update_id)
+        elif command == "again":
+            await self.asking.again(caller, message, update_id)
+        elif command in self._obeyed:
+            await self._obeyed[command](caller, message)
+        elif command in self.admins.commands and caller.is_admin:
+            await self.admins.obey(command, caller, message)
+        elif half_of(message) is not None and self._is_meant(caller, message):
+            await self.asking.take_half(caller, message, update_id)
+        elif not caller.in_group:
+            if message.text or message.effective_attachment:  # not what Telegram itself reports, as pins
+                await self.asking.explain(caller, message)
+        elif message.text and self._is_meant(caller, message):
+            await self.asking.ask_anew(caller, message, update_id)
 
-    async def start(self, update: Update, context: Context) -> None:
-        await _answer(context.bot, _message(update), Say(texts.WELCOME))
+    async def _hear_edited(self, caller: Caller, message: Message, update_id: int) -> None:
+        """What is put right afterwards works; no other command is done once more."""
+        if self._command_in(message) == "talk":
+            await self.asking.talk(caller, message, update_id)
+        elif half_of(message) is not None and self._is_meant(caller, message):
+            await self.asking.take_edited(caller, message, update_id)
 
-    async def help(self, update: Update, context: Context) -> None:
-        text = texts.HELP.format(max_voice=texts.duration(self.settings.max_voice_seconds))
-        await _answer(context.bot, _message(update), Say(text))
+    @property
+    def _obeyed(self) -> Mapping[str | None, Callable[[Caller, Message], Awaitable[None]]]:
+        return {
+            "start": self.commands.start,
+            "help": self.commands.help,
+            "status": self.commands.status,
+            "cancel": self.commands.cancel,
+            "history": self.commands.history,
+            "settings": self.commands.settings_of,
+            "forget": self.commands.forget,
+        }
 
-    async def status(self, update: Update, context: Context) -> None:
-        """Say where each open job of the sender's stands."""
-        jobs = await self._open_jobs(update)
-        says = [texts.status(job, place=await self.jobs.place_in_queue(job)).text for job in reversed(jobs)]
-        await _answer(context.bot, _message(update), Say("\n".join(says) or texts.NOTHING_OPEN))
+    def _command_in(self, message: Message) -> str | None:
+        """The command that a text or a caption begins with, unless it is for another bot."""
+        match = _COMMAND.match(message.text or message.caption or "")
+        if match is None or (match["bot"] or self.bot.username).lower() != self.bot.username.lower():
+            return None
+        return match["name"].lower()
 
-    async def cancel(self, update: Update, context: Context) -> None:
-        """Cancel the sender's newest open job, where it costs nothing; else ask first."""
-        say = Say(texts.NOTHING_OPEN)
-        for job in (await self._open_jobs(update))[:1]:
-            if await self.ledger.cancel(job.id, states=FREE):
-                say = Say(texts.CANCELLED)
-            else:
-                say = Say(texts.ALREADY_PAID, (Button(texts.BUTTON_CANCEL_ANYWAY, f"cancel:{job.id}"),))
-        self.ring()
-        await _answer(context.bot, _message(update), say)
-
-    async def _open_jobs(self, update: Update) -> list[Job]:
-        message = _message(update)
-        return list(await self.jobs.list(states=OPEN, chat_id=message.chat_id, user_id=sender_id(message)))
-
-    # --- halves ---
-
-    async def take_half(self, update: Update, _context: Context) -> None:
-        """Note a photo or a voice; if it is a voice that replies to a photo, note both."""
-        message = _message(update)
-        halves = [half_of(message)]
+    def _is_meant(self, caller: Caller, message: Message) -> bool:
+        """In private all is for us; in a group what replies to our words. A reply to a video is talk about it."""
+        if not caller.in_group:
+            return True
         replied = message.reply_to_message
-        if halves[0] is not None and halves[0].kind is Kind.VOICE and replied is not None:
-            photo = half_of(replied)
-            halves = [photo, *halves] if photo is not None and photo.kind is Kind.PHOTO else halves
-        await self.drafts.add(
-            [half for half in halves if half is not None],
-            update_id=update.update_id,
-            chat_id=message.chat_id,
-            thread_id=_thread_of(message),
-            user_id=sender_id(message),
+        return (
+            replied is not None
+            and replied.from_user is not None
+            and replied.from_user.id == self.bot.id
+            and replied.text is not None
         )
-        self.ring()
 
-    async def explain(self, update: Update, context: Context) -> None:
-        """Say what is needed to whoever sent something else."""
-        message = _message(update)
-        await _answer(context.bot, message, Say(texts.WHAT_I_NEED if message.text else texts.UNKNOWN_FILE))
-
-
-def half_of(message: Message) -> Half | None:
-    """The file in a message that can serve as a half, or None. The kind is a guess: its bytes will decide."""
-    sound = message.voice or message.audio or message.video_note or message.video
-    if message.photo:
-        file: Any = max(message.photo, key=lambda size: size.width * size.height)
-        kind = Kind.PHOTO
-    elif sound is not None:
-        file, kind = sound, Kind.VOICE
-    elif message.document is not None:
-        file, kind = message.document, _kind_of_document(message.document)
-    else:
-        return None
-    return Half(kind, message.message_id, file.file_id, file.file_size)
-
-
-def sender_id(message: Message) -> int:
-    """Who a job belongs to. Behind a shared identity (an anonymous admin, a channel) that is the chat it speaks for."""
-    if message.sender_chat is not None:
-        return message.sender_chat.id
-    return message.from_user.id if message.from_user is not None else message.chat_id
-
-
-class _HasHalf(filters.MessageFilter):
-    def filter(self, message: Message) -> bool:
-        return half_of(message) is not None
-
-
-class _SaidSomething(filters.MessageFilter):
-    """Anything that a person sends on purpose, but not what Telegram itself reports (pins, new titles)."""
-
-    def filter(self, message: Message) -> bool:
-        return bool(message.text or message.effective_attachment)
-
-
-def _kind_of_document(document: Document) -> Kind:
-    mime_type, name = (document.mime_type or "").lower(), (document.file_name or "").lower()
-    sounds = mime_type.startswith(("audio/", "video/")) or name.endswith(_SOUND_NAMES)
-    return Kind.VOICE if sounds and not mime_type.startswith("image/") else Kind.PHOTO
-
-
-def _thread_of(message: Message) -> int:
-    return (message.message_thread_id or 0) if message.is_topic_message else 0
-
-
-def _among(number: int, ids: Ids) -> bool:
-    return "*" in ids or number in ids
-
-
-def _message(update: Update) -> Message:
-    if update.message is None:
-        raise TypeError("this handler takes messages only")
-    return update.message
-
-
-async def _answer(bot: Bot, message: Message, say: Say) -> None:
-    with suppress(Forbidden):  # blocked us right after writing
-        await bot.send_message(
-            message.chat_id,
-            say.text,
-            message_thread_id=_thread_of(message) or None,
-            reply_parameters=ReplyParameters(message.message_id, allow_sending_without_reply=True),
-            reply_markup=keyboard(say),
-        )
+    async def _turn_away(self, caller: Caller, message: Message) -> None:
+        """Tell whoever is not let in what to do about it, at most once an hour."""
+        if await self.notices.is_new(f"stranger:{caller.id}:{message.chat_id}", for_ms=HOUR_MS):
+            chat_id = message.chat_id if caller.in_group else None
+            await answer(self.bot, message, texts.stranger(caller.words, caller.id, chat_id=chat_id))

@@ -21,6 +21,7 @@ from telegram.ext import CallbackContext
 from bot.clock import Clock
 from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
+from storage.objects import StoreError
 from storage.updates import StoredUpdate, Updates
 
 log = structlog.get_logger()
@@ -165,10 +166,11 @@ class Dispatcher:
 
 
 def _will_pass(error: Exception) -> bool:
-    """Whether it is no fault of the update: the database or Telegram does not work for now."""
+    """Whether it is no fault of the update: the database, the store or Telegram does not work for now."""
     if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
         return False
-    return isinstance(error, NetworkError | RetryAfter | SQLAlchemyError | ConnectionError | TimeoutError)
+    will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError
+    return isinstance(error, will)
 
 
 async def _note_trouble(_update: object, context: CallbackContext[Any, Any, Any, Any]) -> None:

@@ -3,33 +3,38 @@
 from typing import Any
 
 import structlog
+from telegram.constants import ParseMode
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bot import texts
 from bot.clock import Clock
 from bot.patience import MINUTE_MS
-from bot.setbacks import ACCOUNT_ALARM, DELIVERY_ALARM
+from bot.texts import Words, words_for
 from storage.alarms import Alarm, Alarms
+from storage.peers import Peers
 
 log = structlog.get_logger()
 
 _TELL_AGAIN_AFTER_MS = 10 * MINUTE_MS
-_OVER = {ACCOUNT_ALARM: texts.ACCOUNT_WORKS_AGAIN, DELIVERY_ALARM: texts.DELIVERY_WORKS_AGAIN}
 
 
 class OperatorsVoice:
-    def __init__(self, alarms: Alarms, bot: ExtBot[Any], clock: Clock, admins: list[int]) -> None:
+    def __init__(self, alarms: Alarms, peers: Peers, bot: ExtBot[Any], clock: Clock, admins: list[int]) -> None:
         self._alarms = alarms
+        self._peers = peers
         self._clock = clock
         self._bot = bot
         self._admins = admins
 
     async def do(self, alarm: Alarm) -> None:
         """Tell every admin; if none could be reached, the alarm stays due."""
-        text = alarm.text if alarm.over_at is None else _OVER.get(alarm.key, alarm.text)
-        (log.error if alarm.over_at is None else log.info)(text, alarm=alarm.key)
-        reached = [await self._tell(admin, text) for admin in self._admins]
+        is_over = alarm.over_at is not None
+        (log.info if is_over else log.error)(_said(words_for(None), alarm), alarm=alarm.key)
+        reached = [
+            await self._tell(peer.id, _said(words_for(peer.language), alarm))
+            for peer in await self._peers.get(*self._admins)
+        ]
         if any(reached) or not reached:
             await self._alarms.told(alarm)
         else:
@@ -37,8 +42,12 @@ class OperatorsVoice:
 
     async def _tell(self, admin: int, text: str) -> bool:
         try:
-            await self._bot.send_message(admin, text)
+            await self._bot.send_message(admin, text, parse_mode=ParseMode.HTML)
         except TelegramError as error:
             log.warning("an admin can't be reached", admin=admin, error=type(error).__name__)
             return False
         return True
+
+
+def _said(words: Words, alarm: Alarm) -> str:
+    return texts.alarm(words, alarm.key, alarm.text, is_over=alarm.over_at is not None)

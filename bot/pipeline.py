@@ -31,7 +31,7 @@ from bot.outcomes import DeliveryFailed
 from bot.patience import DAY_MS, LEASE_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks, why_not_rendered
-from bot.texts import Say
+from bot.texts import words_for
 from storage.database import DATABASE_ERRORS
 from storage.drafts import Drafts, Half, Kind, incoming
 from storage.jobs import Job, Jobs, State, look_again
@@ -125,9 +125,10 @@ class Pipeline:
         return await self.drafts.settle(job, half)
 
     async def _say_refusal(self, job: Job, half: Half, refusal: Refusal) -> None:
-        text = texts.refusal(refusal, max_voice_seconds=self.settings.max_voice_seconds)
+        words = words_for(job.language)
+        say = texts.refusal(words, job, refusal, max_voice_seconds=self.settings.max_voice_seconds)
         try:
-            await self.delivery.say(job, Say(text), reply_to=half.message_id)
+            await self.delivery.say(job, say, reply_to=half.message_id)
         except DeliveryFailed as failed:
             if not failed.chat_gone:
                 raise
@@ -243,7 +244,8 @@ class Pipeline:
         """Send the video. Where an earlier try may have got through, edit the status message into it instead."""
         may_be_there = job.sending_at is not None
         try:
-            async with self.delivery.parcel(job) as parcel:
+            # A text can be edited into a video, but not into a round one.
+            async with self.delivery.parcel(job, is_round=bool(job.is_round) and not may_be_there) as parcel:
                 if may_be_there:
                     delivered = await self.delivery.turn_status_into_video(job, parcel)
                 else:
@@ -252,7 +254,11 @@ class Pipeline:
         except DeliveryFailed as failed:
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
         sent = job
-        where = {"video_message_id": delivered.message_id, "video_file_id": delivered.file_id}
+        where = {
+            "video_message_id": delivered.message_id,
+            "video_file_id": delivered.file_id,
+            "is_round": int(delivered.is_round),
+        }
         job = await insist(self.clock, lambda: self.jobs.advance(sent, State.DELIVERED, **where))
         await self.setbacks.delivery_works()
         return job

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied, Video
-from bot import texts
+from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from bot.clock import Clock
 from bot.outcomes import DeliveryFailed
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
@@ -15,9 +15,6 @@ from storage.jobs import CHAT_GONE, Job, Jobs, State
 from storage.ledger import Ledger
 
 log = structlog.get_logger()
-
-ACCOUNT_ALARM = "akool account"
-DELIVERY_ALARM = "telegram delivery"
 
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
@@ -60,7 +57,7 @@ class Setbacks:
     async def _pause(self, job: Job, error: AkoolError) -> None:
         """The account itself is refused, and so would be every job: all wait, and the operator hears of it."""
         await self.breaker.trip(type(error).__name__, tried_at=job.submitted_at or 0)
-        await self.alarms.raise_(ACCOUNT_ALARM, texts.account_alarm(type(error).__name__))
+        await self.alarms.raise_(ACCOUNT_ALARM, type(error).__name__)
         await self._back_into_queue(job, due_at=self.clock.now(), attempts=job.attempts, refused_at=None)
 
     async def _again_or_end(self, job: Job, error: AkoolError) -> None:
@@ -99,10 +96,12 @@ class Setbacks:
         if failed.moved_to is not None:
             await self.jobs.move_chat(job.chat_id, failed.moved_to)
             await self.jobs.release(job, due_at=now, sending_at=None)
+        elif failed.notes_forbidden and job.is_round:
+            await self.jobs.release(job, due_at=now, sending_at=sending_at, is_round=0)
         elif failed.chat_gone:
             return await self._await_chat(job, now, sending_at)
         elif now - job.since > _DELIVERY_LIFE_MS and job.attempts >= _FEWEST_TRIES:
-            await self.alarms.raise_(DELIVERY_ALARM, texts.delivery_alarm(job))
+            await self.alarms.raise_(DELIVERY_ALARM, str(job.id))
             return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
         else:
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))

@@ -4,7 +4,6 @@ What a chat should see is derived from the row. The loop compares it with what w
 It also brings the clear word of a job that failed, and takes the status away once the video is there.
 """
 
-from statistics import median
 from typing import Any
 
 import structlog
@@ -16,16 +15,20 @@ from bot.config import Settings
 from bot.delivery import Delivery
 from bot.insist import insist
 from bot.outcomes import DeliveryFailed
-from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
-from storage.breaker import Breaker
+from bot.outlooks import Outlooks
+from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms
+from bot.texts import Say, words_for
 from storage.drafts import incoming
 from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.notices import Notices
+from storage.peers import Peers
 from storage.statuses import Statuses
 
 log = structlog.get_logger()
 
 _LOOK_EVERY_MS = 10 * SECOND_MS
-_EDIT_GAP_MS = 3 * SECOND_MS
+_EDIT_GAP_MS = 10 * SECOND_MS  # for a whole chat, since all that is said there counts against Telegram's limit
+_LOOK_SOON_MS = 2 * SECOND_MS
 _WORKING = {
     State.SUBMITTING: ChatAction.RECORD_VIDEO,
     State.RENDERING: ChatAction.RECORD_VIDEO,
@@ -42,17 +45,19 @@ class StatusKeeper:
         *,
         statuses: Statuses,
         jobs: Jobs,
-        breaker: Breaker,
+        outlooks: Outlooks,
+        notices: Notices,
+        peers: Peers,
         delivery: Delivery,
     ) -> None:
         self._settings = settings
-        self._breaker = breaker
+        self._clock = clock
         self._statuses = statuses
         self._jobs = jobs
+        self._outlooks = outlooks
+        self._notices = notices
+        self._peers = peers
         self._delivery = delivery
-        self._clock = clock
-        self._expected_ms: int | None = None
-        self._expected_at = 0
 
     async def do(self, job: Job) -> None:
         """Bring what the chat sees in line with the row, and note when to look again."""
@@ -80,28 +85,24 @@ class StatusKeeper:
         now = self._clock.now()
         if action := _WORKING.get(job.state):
             await self._delivery.show_action(job, action)
-        say = texts.status(
-            job,
-            place=await self._jobs.place_in_queue(job),
-            paused=job.state is State.QUEUED and await self._breaker.pause() is not None,
-            expected_ms=await self._expected(now) if job.state is State.RENDERING else None,
-            now=now,
-        )
+        outlook = await self._outlooks.of(job)
+        say = texts.status(words_for(job.language), job, outlook)
         if say.text == job.status_shown:
             await self._look_again(job, at=None if job.state is State.COLLECTING else now + _LOOK_EVERY_MS)
             return
-        if job.status_shown and job.status_shown_at and now < job.status_shown_at + _EDIT_GAP_MS:
-            await self._look_again(job, at=job.status_shown_at + _EDIT_GAP_MS)
-            return
-        message_id = job.status_message_id
-        if message_id is not None and job.status_shown is None:  # a half was replaced: say it again, below
-            await self._delivery.remove(job, message_id)
+        message_id, said = job.status_message_id, None
+        if message_id is not None and not _takes_its_place(job, say):
+            await self._take_away(job, message_id)
             message_id = None
-        said = None
-        if message_id is None or not await self._delivery.edit(job, message_id, say):
-            if message_id is not None:  # it may stand there still
-                await self._delivery.remove(job, message_id)
-            said = message_id = await self._delivery.say(job, say, reply_to=_heart_of(job), is_status=True)
+        elif message_id is not None:
+            if not await self._notices.is_new(f"edit:{job.chat_id}", for_ms=_EDIT_GAP_MS):
+                await self._look_again(job, at=now + _LOOK_SOON_MS)
+                return
+            if not await self._delivery.edit(job, message_id, say):
+                await self._delivery.remove(job, message_id)  # it may stand there still
+                message_id = None
+        if message_id is None:
+            said = message_id = await self._delivery.say(job, say, reply_to=_whom(job, say), is_status=True)
         await self._keep(
             job,
             said=said,
@@ -115,7 +116,7 @@ class StatusKeeper:
         """Bring the clear word of a failure, and note that it was said; then take the status message away."""
         if job.state is State.FAILED:
             say = texts.failure(
-                job, daily_limit=self._settings.daily_limit, max_voice_seconds=self._settings.max_voice_seconds
+                words_for(job.language), job, max_voice_seconds=self._settings.max_voice_seconds
             )
             if say.text != job.status_shown:
                 said = await self._delivery.say(job, say, reply_to=_heart_of(job))
@@ -125,8 +126,16 @@ class StatusKeeper:
                 return
         is_the_video = job.status_message_id is not None and job.status_message_id == job.video_message_id
         if job.status_message_id is not None and not is_the_video:
-            await self._delivery.remove(job, job.status_message_id)
+            await self._take_away(job, job.status_message_id)
         await self._keep(job, look_at=None, message_id=None, shown=None, shown_at=None)
+
+    async def _take_away(self, job: Job, message_id: int) -> None:
+        """Remove what is no longer true, unless the group has chosen to keep such chatter."""
+        if job.chat_id < 0:
+            [group] = await self._peers.get(job.chat_id)
+            if group.keeps_chatter:
+                return
+        await self._delivery.remove(job, message_id)
 
     async def _look_again(self, job: Job, *, at: int | None) -> None:
         """Nothing has changed in the chat."""
@@ -139,16 +148,23 @@ class StatusKeeper:
         if said is not None and not kept:
             await self._delivery.remove(job, said)
 
-    async def _expected(self, now: int) -> int | None:
-        """How long a render takes, from the latest ones; asked for once a minute."""
-        if now - self._expected_at > MINUTE_MS:
-            times = [took_ms for _, took_ms in await self._jobs.render_times()]
-            self._expected_ms = int(median(times)) if times else None
-            self._expected_at = now
-        return self._expected_ms
+
+def _takes_its_place(job: Job, say: Say) -> bool:
+    """Whether a status message may be edited into the next.
+
+    What wants an answer is said anew, so that it is noticed; and a question can't be edited, once it was asked by
+    ForceReply (https://core.telegram.org/bots/api#editmessagetext).
+    """
+    asked = texts.asks_in_group(words_for(job.language), job.status_shown) and job.chat_id < 0
+    return job.status_shown is not None and not asked and not say.wants_answer
+
+
+def _whom(job: Job, say: Say) -> int | None:
+    """What a status replies to: a question asks whoever wants the video, whosever photo or voice it is."""
+    return job.asked_message_id if say.asks is not None and job.asked_message_id else _heart_of(job)
 
 
 def _heart_of(job: Job) -> int | None:
     """The message that all the others about a job reply to: the voice note, or what there is of it so far."""
     arriving = max((half.message_id for half in incoming(job)), default=None)
-    return job.voice_message_id or job.photo_message_id or arriving
+    return job.voice_message_id or job.photo_message_id or arriving or job.asked_message_id

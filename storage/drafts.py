@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, exists, func, insert, select
+from sqlalchemy import and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
@@ -20,16 +20,12 @@ from storage.schema import jobs
 from storage.updates import mark_handled
 
 DAY_MS = 24 * 3600 * 1000
-_PREPARED = {
+PREPARED = {
     "photo_key": ("photo_message_id", "photo_key", "photo_accepted"),
     "voice_key": ("voice_message_id", "voice_key", "voice_ms"),
 }
-_KEPT_FOR_ANOTHER_TRY = (
-    *("chat_id", "thread_id", "user_id"),
-    *_PREPARED["photo_key"],
-    *_PREPARED["voice_key"],
-    "video_key",
-)
+"""What a half that is prepared has left in its job's row, by the column that tells that it is there."""
+
 _SILENCE_MS = 2000  # most halves are prepared by then, and there is something to say
 
 
@@ -46,6 +42,8 @@ class Half:
     message_id: int
     file_id: str
     file_size: int | None = None
+    album: str | None = None
+    """Telegram's `media_group_id`."""
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> "Half":
@@ -67,27 +65,66 @@ class Drafts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, halves: Sequence[Half], *, update_id: int, chat_id: int, thread_id: int, user_id: int) -> bool:
+    async def add(
+        self,
+        halves: Sequence[Half],
+        *,
+        update_id: int,
+        chat_id: int,
+        thread_id: int,
+        user_id: int,
+        **asked: Any,
+    ) -> bool:
         """Note what an update brought: in the sender's newest draft that lacks something, else in a new one.
 
         The newest of each kind counts until the other kind is there; then a pair is closed, however long its files
-        take to arrive, and what comes next begins the next pair. So none ever gets another's half.
+        take to arrive, and what comes next begins the next pair. So none ever gets another's half. Of an album only
+        the first of each kind counts.
 
-        Two halves at once (a voice that replies to a photo) belong together, in the draft that has that photo or
-        in one of their own. False where the update was handled before.
+        Two halves at once (a voice that replies to a photo) belong together, in the draft that has that photo, or
+        another of its album, or in one of their own. None at all (`/talk` alone) opens a draft, or asks again.
+
+        `asked` are the columns that tell how it was asked for. False where the update was handled before.
         """
         now = self._database.now()
         async with self._database.begin() as connection:
             if not await mark_handled(connection, update_id):
                 return False
+            if len(halves) == 1 and await _is_of_known_album(connection, chat_id, halves[0]):
+                return True
             draft = await self._draft_for(connection, halves, chat_id, thread_id, user_id)
+            albums = {"album": half.album for half in halves if half.album}
             if draft is None:
                 whose = {"chat_id": chat_id, "thread_id": thread_id, "user_id": user_id}
-                await connection.execute(insert(jobs).values(**_new(now), **whose, incoming=_dump(halves)))
-            else:
-                noted = [half for half in incoming(draft) if half not in halves]
-                await change(connection, jobs.c.id == draft.id, {**rung(now), "incoming": _dump([*noted, *halves])})
+                await connection.execute(
+                    insert(jobs).values(**new_draft(now) | whose | asked | albums, incoming=_dump(halves))
+                )
+                return True
+            edited = {half.message_id for half in halves}
+            noted = [half for half in incoming(draft) if half.message_id not in edited]
+            news = {"incoming": _dump([*noted, *halves]), **albums} if halves else ask_anew(now)
+            await change(connection, jobs.c.id == draft.id, rung(now) | asked | news)
         return True
+
+    async def with_message(self, chat_id: int, message_id: int) -> Job | None:
+        """The newest job that a message is a half of."""
+        statement = select(*COLUMNS).where(
+            jobs.c.chat_id == chat_id,
+            or_(
+                jobs.c.photo_message_id == message_id,
+                jobs.c.voice_message_id == message_id,
+                jobs.c.incoming.contains(f'"message_id": {message_id},'),
+            ),
+        )
+        async with self._database.begin() as connection:
+            row = (await connection.execute(statement.order_by(jobs.c.id.desc()).limit(1))).one_or_none()
+        return Job.of(row) if row else None
+
+    async def has_open(self, *, chat_id: int, thread_id: int, user_id: int) -> bool:
+        """Whether the sender has a draft there that lacks something."""
+        async with self._database.begin() as connection:
+            drafts = await drafts_of(connection, chat_id, thread_id, user_id)
+        return not all(is_complete(draft) for draft in drafts)
 
     async def settle(self, job: Job, half: Half, **columns: Any) -> Job:
         """Take `half` from the incoming ones, prepared (its columns are given) or refused.
@@ -114,7 +151,7 @@ class Drafts:
         newer = next(
             (
                 job
-                for job in await _drafts(connection, draft.chat_id, draft.thread_id, draft.user_id)
+                for job in await drafts_of(connection, draft.chat_id, draft.thread_id, draft.user_id)
                 if job.id > draft.id
             ),
             None,
@@ -122,7 +159,7 @@ class Drafts:
         if newer is None or is_complete(newer):
             return draft
         prepared = {
-            name: getattr(newer, name) for key, names in _PREPARED.items() if getattr(newer, key) for name in names
+            name: getattr(newer, name) for key, names in PREPARED.items() if getattr(newer, key) for name in names
         }
         ended = entered(State.CANCELLED, self._database.now()) | {"reason": "merged"}
         await change(connection, jobs.c.id == newer.id, ended)
@@ -148,29 +185,6 @@ class Drafts:
         async with self._database.begin() as connection:
             values = {**rung(now), **look_again(now), "photo_accepted": 1}
             return await change(connection, where, values) is not None
-
-    async def again(self, job_id: int, *, user_id: int) -> bool:
-        """Begin anew with what a failed job had; False where that was done already, or its halves are gone."""
-        now = self._database.now()
-        newer = jobs.alias()
-        is_repeated = exists().where(
-            newer.c.id > jobs.c.id, newer.c.photo_key == jobs.c.photo_key, newer.c.voice_key == jobs.c.voice_key
-        )
-        failed = (
-            select(*COLUMNS)
-            .where(jobs.c.id == job_id, jobs.c.user_id == user_id, jobs.c.state == State.FAILED, ~is_repeated)
-            .where(jobs.c.photo_key.isnot(None), jobs.c.voice_key.isnot(None))
-            .with_for_update()
-        )
-        async with self._database.begin() as connection:
-            row = (await connection.execute(failed)).one_or_none()
-            if row is None:
-                return False
-            kept = {name: getattr(row, name) for name in _KEPT_FOR_ANOTHER_TRY}
-            # What is rendered, and paid for, need only be sent.
-            state = State.DELIVERING if row.video_key else State.COLLECTING
-            await connection.execute(insert(jobs).values(**_new(now, state), **kept))
-        return True
 
     async def enqueue(self, job: Job, *, daily_limit: int) -> Job:
         """Put a draft whose halves are both stored into the queue, or fail it for today's limit.
@@ -204,16 +218,15 @@ class Drafts:
     async def _draft_for(
         self, connection: AsyncConnection, halves: Sequence[Half], chat_id: int, thread_id: int, user_id: int
     ) -> Job | None:
-        drafts = await _drafts(connection, chat_id, thread_id, user_id)
+        drafts = await drafts_of(connection, chat_id, thread_id, user_id)
+        fitting = [draft for draft in drafts if not is_complete(draft)]
         if len(halves) > 1:
             photo = next(half for half in halves if half.kind is Kind.PHOTO)
-            fitting = [draft for draft in drafts if not is_complete(draft) and _has_message(draft, photo.message_id)]
-        else:
-            fitting = [draft for draft in drafts if not is_complete(draft)]
+            fitting = [draft for draft in fitting if _is_empty(draft) or _has_photo(draft, photo)]
         return fitting[0] if fitting else None
 
 
-async def _drafts(connection: AsyncConnection, chat_id: int, thread_id: int, user_id: int) -> list[Job]:
+async def drafts_of(connection: AsyncConnection, chat_id: int, thread_id: int, user_id: int) -> list[Job]:
     """The drafts of a conversation, newest first, locked."""
     statement = (
         select(*COLUMNS)
@@ -229,7 +242,8 @@ async def _drafts(connection: AsyncConnection, chat_id: int, thread_id: int, use
     return [Job.of(row) for row in await connection.execute(statement)]
 
 
-def _new(now: int, state: State = State.COLLECTING) -> dict[str, Any]:
+def new_draft(now: int, state: State = State.COLLECTING) -> dict[str, Any]:
+    """What every new row begins with. Its status message keeps still at first: most halves are prepared soon."""
     return {
         "state": state,
         "due_at": now,
@@ -240,8 +254,35 @@ def _new(now: int, state: State = State.COLLECTING) -> dict[str, Any]:
     }
 
 
-def _has_message(draft: Job, message_id: int) -> bool:
-    return draft.photo_message_id == message_id or any(half.message_id == message_id for half in incoming(draft))
+def ask_anew(now: int) -> dict[str, Any]:
+    """What lets a draft's question be said once more, below what was written meanwhile."""
+    return {"status_shown": None, **look_again(now)}
+
+
+async def _is_of_known_album(connection: AsyncConnection, chat_id: int, half: Half) -> bool:
+    """Whether another one of the half's album, of the same kind, was taken."""
+    if half.album is None:
+        return False
+    statement = select(*COLUMNS).where(jobs.c.chat_id == chat_id, jobs.c.album == half.album)
+    found = [Job.of(row) for row in await connection.execute(statement)]
+    key = "photo_key" if half.kind is Kind.PHOTO else "voice_key"
+    return any(
+        getattr(job, key) is not None
+        or job.state is not State.COLLECTING
+        or any(other.kind is half.kind and other.message_id != half.message_id for other in incoming(job))
+        for job in found
+    )
+
+
+def _is_empty(draft: Job) -> bool:
+    return not (draft.photo_key or draft.voice_key or incoming(draft))
+
+
+def _has_photo(draft: Job, photo: Half) -> bool:
+    """Whether the draft has this very photo, or one that was sent together with it."""
+    is_of_album = photo.album is not None and draft.album == photo.album
+    is_half = draft.photo_message_id == photo.message_id
+    return is_of_album or is_half or any(half.message_id == photo.message_id for half in incoming(draft))
 
 
 def _dump(halves: Sequence[Half]) -> str:

@@ -343,6 +343,13 @@ class Jobs:
             await connection.execute(update(jobs).where(unsaid).values(**look_again(now)))
         return True
 
+    async def restyle(self, user_id: int, **columns: Any) -> None:
+        """A person has chosen another language or form: their open jobs follow."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                update(jobs).where(jobs.c.user_id == user_id, jobs.c.state.in_(OPEN)).values(**columns)
+            )
+
     async def move_chat(self, old_id: int, new_id: int) -> None:
         """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there.
 

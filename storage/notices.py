@@ -1,6 +1,6 @@
 """What was said lately, so that it is not said again too soon."""
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -8,9 +8,18 @@ from storage.database import Database
 from storage.schema import notices
 
 
+FOR_GOOD = "for good:"
+"""The beginning of a key that is never forgotten."""
+
+
 class Notices:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def has(self, key: str) -> bool:
+        """Whether `key` is noted."""
+        async with self._database.begin() as connection:
+            return bool(await connection.scalar(select(exists().where(notices.c.key == key))))
 
     async def is_new(self, key: str, *, for_ms: int) -> bool:
         """Whether `key` was not noted in the last `for_ms`; it is noted now if so."""
@@ -28,4 +37,6 @@ class Notices:
     async def prune(self, *, older_than_ms: int) -> None:
         before = self._database.now() - older_than_ms
         async with self._database.begin() as connection:
-            await connection.execute(delete(notices).where(notices.c.at < before))
+            await connection.execute(
+                delete(notices).where(notices.c.at < before, ~notices.c.key.startswith(FOR_GOOD))
+            )

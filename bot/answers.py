@@ -1,0 +1,68 @@
+"""Answering people: a reply to what they wrote, a toast to a press."""
+
+from contextlib import suppress
+from typing import Any
+
+from telegram import (
+    Bot,
+    CallbackQuery,
+    ForceReply,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    Message,
+    ReplyParameters,
+)
+from telegram.constants import ParseMode
+from telegram.error import BadRequest, Forbidden
+
+from bot.texts import Say
+
+def keyboard(say: Say) -> InlineKeyboardMarkup | ForceReply | None:
+    """What stands under a message: its buttons, or the field that asks its reader alone for a reply."""
+    if say.asks is not None:
+        return ForceReply(selective=True, input_field_placeholder=say.asks)
+    buttons = [InlineKeyboardButton(button.label, callback_data=button.data) for button in say.buttons]
+    return InlineKeyboardMarkup([[button] for button in buttons]) if buttons else None
+
+
+async def answer(bot: Bot, message: Message, say: Say) -> None:
+    """Reply to a message, in its topic."""
+    with suppress(Forbidden):  # blocked us right after writing
+        await bot.send_message(
+            message.chat_id,
+            say.text,
+            parse_mode=ParseMode.HTML,
+            message_thread_id=thread_of(message) or None,
+            reply_parameters=ReplyParameters(message.message_id, allow_sending_without_reply=True),
+            reply_markup=keyboard(say),
+        )
+
+
+async def toast(query: CallbackQuery, text: str = "") -> None:
+    """Answer a press; whoever waited too long gets none."""
+    with suppress(BadRequest, Forbidden):
+        await query.answer(text)
+
+
+async def replace(query: CallbackQuery, say: Say) -> None:
+    """Say something else in the message whose button was pressed."""
+    with suppress(BadRequest, Forbidden):  # gone, or it says so already, or in a chat that has blocked us
+        await query.edit_message_text(say.text, parse_mode=ParseMode.HTML, reply_markup=_inline(say))
+
+
+async def strip_buttons(query: CallbackQuery) -> None:
+    with suppress(BadRequest, Forbidden):  # gone, stripped before, or in a chat that has blocked us
+        await query.edit_message_reply_markup(None)
+
+
+def thread_of(message: Message) -> int:
+    """The topic that a message stands in; 0 for General and outside of forums.
+
+    `message_thread_id` alone may be that of a mere chain of replies (https://core.telegram.org/bots/api#message).
+    """
+    return (message.message_thread_id or 0) if message.is_topic_message else 0
+
+
+def _inline(say: Say) -> Any:
+    markup = keyboard(say)
+    return markup if isinstance(markup, InlineKeyboardMarkup) else None

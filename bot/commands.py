@@ -1,0 +1,90 @@
+"""The commands that people give: what the bot is, what it is doing for them, and what it keeps of theirs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from telegram import Bot, Message
+
+from bot import texts
+from bot.answers import answer
+from bot.callers import Caller
+from bot.clock import Clock
+from bot.config import Settings
+from bot.outlooks import Outlooks
+from bot.texts import Button, Say
+from storage.jobs import FREE, OPEN, Job, Jobs, State
+from storage.ledger import Ledger
+from storage.peers import Peers
+from storage.quotas import Quotas
+
+_MOST_VIDEOS = 10
+
+
+@dataclass(frozen=True)
+class Commands:
+    bot: Bot
+    settings: Settings
+    clock: Clock
+    peers: Peers
+    jobs: Jobs
+    ledger: Ledger
+    quotas: Quotas
+    outlooks: Outlooks
+    ring: Callable[[], None]
+
+    async def start(self, caller: Caller, message: Message) -> None:
+        await answer(self.bot, message, Say(caller.words(texts.WELCOME_GROUP if caller.in_group else texts.WELCOME)))
+
+    async def help(self, caller: Caller, message: Message) -> None:
+        say = texts.help_(caller.words, max_voice_seconds=self.settings.max_voice_seconds)
+        await answer(self.bot, message, say)
+
+    async def status(self, caller: Caller, message: Message) -> None:
+        """Say where each open job of the caller's stands, and how many videos are left today."""
+        says = [
+            texts.status(caller.words, job, await self.outlooks.of(job)).text
+            for job in reversed(await self._open_jobs(caller))
+        ]
+        left = await self.quotas.left(chat_id=caller.chat.id, user_id=caller.id, limits=self.settings.limits)
+        lines = says or [caller.words(texts.NOTHING_OPEN)]
+        await answer(self.bot, message, Say("\n".join([*lines, *texts.left_today(caller.words, left)])))
+
+    async def cancel(self, caller: Caller, message: Message) -> None:
+        """Cancel the caller's only open job, where it costs nothing; else ask first: which, or whether really."""
+        words, jobs = caller.words, await self._open_jobs(caller)
+        if len(jobs) > 1:
+            says = [(job, texts.status(words, job, await self.outlooks.of(job)).text) for job in reversed(jobs)]
+            buttons = tuple(Button(text.partition("\n")[0], f"stop:{job.id}") for job, text in says)
+            say = Say(words(texts.CANCEL_WHICH), buttons)
+        elif not jobs:
+            say = Say(words(texts.NOTHING_OPEN))
+        elif await self.ledger.cancel(jobs[0].id, states=FREE):
+            say = Say(words(texts.CANCELLED))
+        else:
+            say = texts.already_paid(words, jobs[0])
+        self.ring()
+        await answer(self.bot, message, say)
+
+    async def history(self, caller: Caller, message: Message) -> None:
+        """Offer the caller's last videos; in a group those that were made there."""
+        delivered = await self.jobs.list(
+            states=[State.DELIVERED], user_id=caller.id, chat_id=caller.chat.id if caller.in_group else None
+        )
+        videos = [job for job in delivered if job.video_file_id][:_MOST_VIDEOS]
+        await answer(self.bot, message, texts.history(caller.words, videos, now=self.clock.now()))
+
+    async def settings_of(self, caller: Caller, message: Message) -> None:
+        await answer(self.bot, message, await self.settings_menu(caller, caller.id))
+
+    async def settings_menu(self, caller: Caller, owner_id: int) -> Say:
+        """Somebody's settings, and in a group the group's."""
+        peer, chat = await self.peers.get(owner_id, caller.chat.id)
+        keeps_chatter = chat.keeps_chatter if caller.in_group else None
+        return texts.settings(caller.words, owner_id, is_round=peer.is_round, keeps_chatter=keeps_chatter)
+
+    async def forget(self, caller: Caller, message: Message) -> None:
+        """Ask once whether everything of the caller's shall be deleted."""
+        await answer(self.bot, message, texts.forget(caller.words, caller.id))
+
+    async def _open_jobs(self, caller: Caller) -> list[Job]:
+        return list(await self.jobs.list(states=OPEN, chat_id=caller.chat.id, user_id=caller.id))
