@@ -17,6 +17,7 @@ from telegram.error import BadRequest, Forbidden
 
 from bot.texts import Say
 
+
 def keyboard(say: Say) -> InlineKeyboardMarkup | ForceReply | None:
     """What stands under a message: its buttons, or the field that asks its reader alone for a reply."""
     if say.asks is not None:

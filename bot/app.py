@@ -174,9 +174,7 @@ class Service:
             groups=groups,
             asking=Asking(bot, drafts, repeats, ring),
             commands=commands,
-            admins=Admins(
-                bot, settings, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring
-            ),
+            admins=Admins(bot, settings, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring),
             buttons=Buttons(
                 bot=bot,
                 jobs=jobs,
@@ -195,7 +193,13 @@ class Service:
         intake = Intake(updates, updates_bell.set)
         dispatcher = Dispatcher(application, updates, clock)
         tracker = Tracker(
-            pipeline, jobs, ledger, clock, at_akool=settings.akool_max_concurrent, changed=statuses_bell.set
+            pipeline,
+            jobs,
+            ledger,
+            clock,
+            at_akool=settings.akool_max_concurrent,
+            spend_limit=settings.spend_limit_day,
+            changed=statuses_bell.set,
         )
         keeper = StatusKeeper(
             settings,

@@ -34,9 +34,7 @@ class Asking:
     async def take_half(self, caller: Caller, message: Message, update_id: int) -> None:
         """Note a photo or a voice; if it is a voice that replies to a photo, note both."""
         half, replied = half_of(message), replied_half(message)
-        takes_both = (
-            half is not None and half.kind is Kind.VOICE and replied is not None and replied.kind is Kind.PHOTO
-        )
+        takes_both = half is not None and half.kind is Kind.VOICE and replied is not None and replied.kind is Kind.PHOTO
         await self._note(caller, message, update_id, [half, replied if takes_both else None])
 
     async def take_edited(self, caller: Caller, message: Message, update_id: int) -> None:

@@ -5,8 +5,9 @@ A press is done once and always answered: the second one, a belated one and some
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from telegram import Bot, CallbackQuery, Message
@@ -78,34 +79,30 @@ class Buttons:
         return owner_id == caller.id
 
     async def _of_job(self, what: str, caller: Caller, query: CallbackQuery, job: Job) -> str:
-        owner_id = job.user_id
         match what:
-            case "anyway" if await self.drafts.accept_photo(job.id, user_id=owner_id):
-                return texts.USED
-            case "last" if await self.repeats.use_last_photo(job.id, user_id=owner_id):
-                return texts.USED
-            case "another" if job.state in FREE:
-                return texts.SEND_PHOTO
-            case "risk" if await self.ledger.risk_again(job.id, user_id=owner_id):
-                return texts.WILL_TRY_AGAIN
-            case "again" if await self.repeats.again(job.id, user_id=owner_id):
-                return texts.WILL_TRY_AGAIN
-            case "photo" if await self.repeats.again_without(Kind.PHOTO, job.id, user_id=owner_id):
-                return texts.SEND_PHOTO
-            case "voice" if await self.repeats.again_without(Kind.VOICE, job.id, user_id=owner_id):
-                return texts.SEND_VOICE
-            case "leave" if await self.ledger.leave(job.id, user_id=owner_id):
-                return texts.LEFT
             case "stop":
                 return await self._stop(caller, query, job)
-            case "cancel" if await self.ledger.cancel(job.id, states=OPEN):
-                return texts.CANCELLED if job.state in FREE else texts.CANCELLED_PAID
-            case "keep" if job.state in OPEN:
-                return texts.WILL_COME
             case "send":
                 return await self._send_again(query, job)
-            case _:
-                return texts.TOO_LATE
+            case "another" | "keep" if job.state in OPEN:
+                return texts.SEND_PHOTO if what == "another" else texts.WILL_COME
+            case "cancel" if await self.ledger.cancel(job.id, states=OPEN):
+                return texts.CANCELLED if job.state in FREE else texts.CANCELLED_PAID
+        act, said = self._guarded.get(what, (None, texts.TOO_LATE))
+        return said if act is not None and await act(job.id, user_id=job.user_id) else texts.TOO_LATE
+
+    @property
+    def _guarded(self) -> Mapping[str, tuple[Callable[..., Awaitable[bool]], str]]:
+        """What is done if the job is still in the state for it, and what is said then."""
+        return {
+            "anyway": (self.drafts.accept_photo, texts.USED),
+            "last": (self.repeats.use_last_photo, texts.USED),
+            "risk": (self.ledger.risk_again, texts.WILL_TRY_AGAIN),
+            "leave": (self.ledger.leave, texts.LEFT),
+            "again": (self.repeats.again, texts.WILL_TRY_AGAIN),
+            "photo": (partial(self.repeats.again_without, Kind.PHOTO), texts.SEND_PHOTO),
+            "voice": (partial(self.repeats.again_without, Kind.VOICE), texts.SEND_VOICE),
+        }
 
     async def _stop(self, caller: Caller, query: CallbackQuery, job: Job) -> str:
         """One of several jobs is to be cancelled: at once where it costs nothing, else only after a question."""
@@ -141,23 +138,23 @@ class Buttons:
             case "languages":
                 await replace(query, texts.languages(caller.words, owner_id))
                 return texts.CHOOSE_LANGUAGE
-            case "round" | "square":
-                await self._prefer(owner_id, is_round=int(what == "round"))
-            case "tidy" | "untidy":
-                if owner_id > 0 and not await self.groups.is_run_by(caller.chat.id, caller.id):
-                    return texts.FOR_GROUP_ADMINS
-                await self.peers.choose(caller.chat.id, keeps_chatter=int(what == "untidy"))
             case _:
-                language = what.removeprefix(_LANGUAGE)
-                if language and language not in LANGUAGES:
-                    return texts.TOO_LATE
-                spoken = language or closest_language(query.from_user.language_code)
-                await self.peers.choose(owner_id, language=language or None)
-                await self.jobs.restyle(owner_id, language=spoken)
-                caller = dataclasses.replace(caller, words=words_for(spoken))
+                return await self._choose(what, caller, query, owner_id)
+
+    async def _choose(self, what: str, caller: Caller, query: CallbackQuery, owner_id: int) -> str:
+        """Change a setting, and show them as they are now."""
+        if what in {"round", "square"}:
+            await self.peers.choose(owner_id, is_round=int(what == "round"))
+            await self.jobs.restyle(owner_id, is_round=int(what == "round"))
+        elif what in {"tidy", "untidy"}:
+            if owner_id > 0 and not await self.groups.is_run_by(caller.chat.id, caller.id):
+                return texts.FOR_GROUP_ADMINS
+            await self.peers.choose(caller.chat.id, keeps_chatter=int(what == "untidy"))
+        else:
+            chosen = what.removeprefix(_LANGUAGE)
+            spoken = chosen if chosen in LANGUAGES else closest_language(query.from_user.language_code)
+            await self.peers.choose(owner_id, language=chosen if chosen in LANGUAGES else None)
+            await self.jobs.restyle(owner_id, language=spoken)
+            caller = dataclasses.replace(caller, words=words_for(spoken))
         await replace(query, await self.commands.settings_menu(caller, owner_id))
         return texts.SAVED
-
-    async def _prefer(self, owner_id: int, *, is_round: int) -> None:
-        await self.peers.choose(owner_id, is_round=is_round)
-        await self.jobs.restyle(owner_id, is_round=is_round)

@@ -55,7 +55,7 @@ class Callers:
         )
 
     def _may_enter(self, peer: Peer, chat: Peer) -> bool:
-        """What an operator has commanded counts before the settings' lists, and who is kept out before who is let in."""
+        """What an operator has commanded counts before the settings' lists, and a no before a yes."""
         if Access.DENIED in {peer.access, chat.access}:
             return False
         return (

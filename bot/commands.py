@@ -32,14 +32,14 @@ class Commands:
     outlooks: Outlooks
     ring: Callable[[], None]
 
-    async def start(self, caller: Caller, message: Message) -> None:
+    async def start(self, caller: Caller, message: Message, _update_id: int) -> None:
         await answer(self.bot, message, Say(caller.words(texts.WELCOME_GROUP if caller.in_group else texts.WELCOME)))
 
-    async def help(self, caller: Caller, message: Message) -> None:
+    async def help(self, caller: Caller, message: Message, _update_id: int) -> None:
         say = texts.help_(caller.words, max_voice_seconds=self.settings.max_voice_seconds)
         await answer(self.bot, message, say)
 
-    async def status(self, caller: Caller, message: Message) -> None:
+    async def status(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Say where each open job of the caller's stands, and how many videos are left today."""
         says = [
             texts.status(caller.words, job, await self.outlooks.of(job)).text
@@ -49,7 +49,7 @@ class Commands:
         lines = says or [caller.words(texts.NOTHING_OPEN)]
         await answer(self.bot, message, Say("\n".join([*lines, *texts.left_today(caller.words, left)])))
 
-    async def cancel(self, caller: Caller, message: Message) -> None:
+    async def cancel(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Cancel the caller's only open job, where it costs nothing; else ask first: which, or whether really."""
         words, jobs = caller.words, await self._open_jobs(caller)
         if len(jobs) > 1:
@@ -65,7 +65,7 @@ class Commands:
         self.ring()
         await answer(self.bot, message, say)
 
-    async def history(self, caller: Caller, message: Message) -> None:
+    async def history(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Offer the caller's last videos; in a group those that were made there."""
         delivered = await self.jobs.list(
             states=[State.DELIVERED], user_id=caller.id, chat_id=caller.chat.id if caller.in_group else None
@@ -73,7 +73,7 @@ class Commands:
         videos = [job for job in delivered if job.video_file_id][:_MOST_VIDEOS]
         await answer(self.bot, message, texts.history(caller.words, videos, now=self.clock.now()))
 
-    async def settings_of(self, caller: Caller, message: Message) -> None:
+    async def settings_of(self, caller: Caller, message: Message, _update_id: int) -> None:
         await answer(self.bot, message, await self.settings_menu(caller, caller.id))
 
     async def settings_menu(self, caller: Caller, owner_id: int) -> Say:
@@ -82,7 +82,7 @@ class Commands:
         keeps_chatter = chat.keeps_chatter if caller.in_group else None
         return texts.settings(caller.words, owner_id, is_round=peer.is_round, keeps_chatter=keeps_chatter)
 
-    async def forget(self, caller: Caller, message: Message) -> None:
+    async def forget(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Ask once whether everything of the caller's shall be deleted."""
         await answer(self.bot, message, texts.forget(caller.words, caller.id))
 

@@ -59,23 +59,22 @@ class Handlers:
     async def _hear(self, caller: Caller, message: Message, update_id: int) -> None:
         command = self._command_in(message)
         if not caller.is_allowed:
-            if command in {"talk", "again", *self._obeyed} or not caller.in_group:
+            if command in self._open_to_all or not caller.in_group:
                 await self._turn_away(caller, message)
-        elif command == "talk":
-            await self.asking.talk(caller, message, update_id)
-        elif command == "again":
-            await self.asking.again(caller, message, update_id)
-        elif command in self._obeyed:
-            await self._obeyed[command](caller, message)
-        elif command in self.admins.commands and caller.is_admin:
+        elif command in self._open_to_all:
+            await self._open_to_all[command](caller, message, update_id)
+        elif command is not None and command in self.admins.commands and caller.is_admin:
             await self.admins.obey(command, caller, message)
         elif half_of(message) is not None and self._is_meant(caller, message):
             await self.asking.take_half(caller, message, update_id)
-        elif not caller.in_group:
-            if message.text or message.effective_attachment:  # not what Telegram itself reports, as pins
-                await self.asking.explain(caller, message)
-        elif message.text and self._is_meant(caller, message):
+        elif self._is_meant(caller, message):
+            await self._answer_words(caller, message, update_id)
+
+    async def _answer_words(self, caller: Caller, message: Message, update_id: int) -> None:
+        if caller.in_group:
             await self.asking.ask_anew(caller, message, update_id)
+        elif message.text or message.effective_attachment:  # not what Telegram itself reports, as pins
+            await self.asking.explain(caller, message)
 
     async def _hear_edited(self, caller: Caller, message: Message, update_id: int) -> None:
         """What is put right afterwards works; no other command is done once more."""
@@ -85,8 +84,10 @@ class Handlers:
             await self.asking.take_edited(caller, message, update_id)
 
     @property
-    def _obeyed(self) -> Mapping[str | None, Callable[[Caller, Message], Awaitable[None]]]:
+    def _open_to_all(self) -> Mapping[str | None, Callable[[Caller, Message, int], Awaitable[None]]]:
         return {
+            "talk": self.asking.talk,
+            "again": self.asking.again,
             "start": self.commands.start,
             "help": self.commands.help,
             "status": self.commands.status,

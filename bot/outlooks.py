@@ -1,7 +1,5 @@
 """What is to be expected of a job, beyond what its row tells: its place, what halts it, how long it will take."""
 
-from collections.abc import Sequence
-
 from bot.clock import Clock
 from bot.estimates import Estimate, estimate
 from bot.patience import MINUTE_MS
@@ -30,7 +28,7 @@ class Outlooks:
         self._ledger = ledger
         self._breaker = breaker
         self._spend_limit = spend_limit
-        self._renders: Sequence[tuple[int, int]] = ()
+        self._renders: list[tuple[int, int]] = []
         self._renders_at: int | None = None
 
     async def of(self, job: Job) -> Outlook:
@@ -59,6 +57,6 @@ class Outlooks:
         """From the latest renders, which are asked for once a minute."""
         now = self._clock.now()
         if self._renders_at is None or now - self._renders_at > MINUTE_MS:
-            self._renders = await self._jobs.render_times()
+            self._renders = list(await self._jobs.render_times())
             self._renders_at = now
         return estimate(self._renders, voice_ms=job.voice_ms or 0)

@@ -11,8 +11,8 @@ once, else None. A step that was interrupted, anywhere, is simply run again. Onl
 outcome is unknown waits for its callback, and then for its owner's word.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +34,7 @@ from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import words_for
 from storage.database import DATABASE_ERRORS
 from storage.drafts import Drafts, Half, Kind, incoming
-from storage.jobs import Job, Jobs, State, look_again
+from storage.jobs import Job, Jobs, Overtaken, State, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, StoreError, new_key
 
@@ -89,7 +89,7 @@ class Pipeline:
         if halves:
             return await self._take_in(job, halves)
         if job.has_photo and job.voice_key:
-            job = await self.drafts.enqueue(job, daily_limit=self.settings.daily_limit)
+            job = await self.drafts.enqueue(job, limits=self.settings.limits)
             self.ring()
             return job if job.state is State.COLLECTING else None
         expires_at = job.created_at + _DRAFT_LIFE_MS
@@ -114,7 +114,8 @@ class Pipeline:
         if isinstance(outcome, Prepared):
             replaces = job.photo_key if outcome.kind is Kind.PHOTO else job.voice_key
             told_anew = {"status_shown": None} if replaces else {}
-            return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
+            async with self._kept_only_with_its_row(outcome.key):
+                return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
         log.info("a half was refused", job=job.id, refusal=outcome)
         if not job.photo_key and not job.voice_key and len(incoming(job)) == 1:
             message_id = {f"{half.kind}_message_id": half.message_id}  # what the clear word will reply to
@@ -228,7 +229,8 @@ class Pipeline:
                 return await self.setbacks.not_saved(job, trouble)
             key = new_key("out", "mp4")
             await self.store.put(key, video)
-        return await self.jobs.advance(job, State.DELIVERING, video_key=key)
+        async with self._kept_only_with_its_row(key):
+            return await self.jobs.advance(job, State.DELIVERING, video_key=key)
 
     async def _result_url(self, job: Job) -> str:
         """Where the result is; asked for anew where it was not to be had there."""
@@ -275,6 +277,15 @@ class Pipeline:
         Raises `Overtaken`. A lease that was over, though nobody had noticed, could else be taken over in the midst.
         """
         return await self.jobs.save(job, due_at=self.clock.now() + LEASE_MS, **columns)
+
+    @asynccontextmanager
+    async def _kept_only_with_its_row(self, key: str) -> AsyncIterator[None]:
+        """An object whose job is somebody else's by now, or forgotten, goes at once."""
+        try:
+            yield
+        except Overtaken:
+            await self.store.delete(key)
+            raise
 
     def _url(self, key: str | None) -> str:
         """Signed late, just before AKOOL gets it; the row keeps the key and never a URL."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import structlog
 
 from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied, Video
-from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from bot.clock import Clock
 from bot.outcomes import DeliveryFailed
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
+from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from storage.alarms import Alarms
 from storage.breaker import Breaker
 from storage.jobs import CHAT_GONE, Job, Jobs, State

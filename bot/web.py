@@ -104,7 +104,10 @@ class Web:
         ask_at = now + int(self.settings.akool_poll_seconds * SECOND_MS)
         job = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
         if job is None:
-            raise HTTPException(403)
+            call = await self.ledger.get(token)
+            if call is None or call.akool_id != callback.id:
+                raise HTTPException(403)
+            return  # its owner has had it forgotten
         rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
         is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
         asked_long_ago = now - job.updated_at > _ASK_AGAIN_AFTER_MS

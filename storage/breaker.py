@@ -5,7 +5,7 @@ It is a row, so that a restart does not forget it and all replicas share it. `Le
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +14,8 @@ from storage.database import Database
 from storage.schema import breaker
 
 _NAME = "akool"
+_OPERATOR = "operator"
+_FOR_EVER = 1 << 52
 _FIRST_WAIT_MS = 20_000
 _LONGEST_WAIT_MS = 15 * 60_000
 _ANSWER_COMES_WITHIN_MS = 3 * 60_000  # until then nobody else tries
@@ -59,12 +61,33 @@ class Breaker:
     async def reset(self) -> bool:
         """Go on as usual; True where there was a pause."""
         async with self._database.begin() as connection:
-            ended = await connection.execute(delete(breaker).returning(breaker.c.name))
+            ended = await connection.execute(delete(breaker).where(breaker.c.name == _NAME).returning(breaker.c.name))
             return ended.one_or_none() is not None
 
     async def pause(self) -> Pause | None:
         async with self._database.begin() as connection:
             return await current(connection)
+
+    # --- the operator's own pause ---
+
+    async def pause_all(self) -> None:
+        """Submit nothing at all until `resume_all`."""
+        now = self._database.now()
+        insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        async with self._database.begin() as connection:
+            await connection.execute(
+                insert(breaker)
+                .values(name=_OPERATOR, reason=_OPERATOR, since=now, try_at=_FOR_EVER)
+                .on_conflict_do_nothing()
+            )
+
+    async def resume_all(self) -> None:
+        async with self._database.begin() as connection:
+            await connection.execute(delete(breaker).where(breaker.c.name == _OPERATOR))
+
+    async def is_paused(self) -> bool:
+        async with self._database.begin() as connection:
+            return await _is_paused(connection)
 
 
 async def current(connection: AsyncConnection) -> Pause | None:
@@ -72,12 +95,20 @@ async def current(connection: AsyncConnection) -> Pause | None:
     return Pause(*row) if row else None
 
 
+async def _is_paused(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(select(exists().where(breaker.c.name == _OPERATOR))))
+
+
 async def places_left(connection: AsyncConnection, free: int, now: int) -> int:
     """How many of the free places may be taken: during a pause one, when it is time, and then none for a while."""
+    if await _is_paused(connection):
+        return 0
     pause = await current(connection)
     if pause is None:
         return free
     if now < pause.try_at or free <= 0:
         return 0
-    await connection.execute(update(breaker).values(try_at=now + _ANSWER_COMES_WITHIN_MS))
+    await connection.execute(
+        update(breaker).where(breaker.c.name == _NAME).values(try_at=now + _ANSWER_COMES_WITHIN_MS)
+    )
     return 1

@@ -7,7 +7,6 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from storage.database import Database
 from storage.schema import notices
 
-
 FOR_GOOD = "for good:"
 """The beginning of a key that is never forgotten."""
 
@@ -37,6 +36,4 @@ class Notices:
     async def prune(self, *, older_than_ms: int) -> None:
         before = self._database.now() - older_than_ms
         async with self._database.begin() as connection:
-            await connection.execute(
-                delete(notices).where(notices.c.at < before, ~notices.c.key.startswith(FOR_GOOD))
-            )
+            await connection.execute(delete(notices).where(notices.c.at < before, ~notices.c.key.startswith(FOR_GOOD)))

@@ -1,6 +1,5 @@
 """Beginning anew with what is there already: a failed job's halves, or the last photo."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import and_, exists, insert, select
@@ -71,7 +70,9 @@ class Repeats:
         """Put the owner's last photo into a draft that has only a voice; False where it is too late for that."""
         now = self._database.now()
         async with self._database.begin() as connection:
-            row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id).with_for_update())).one_or_none()
+            row = (
+                await connection.execute(select(*COLUMNS).where(jobs.c.id == job_id).with_for_update())
+            ).one_or_none()
             draft = Job.of(row) if row else None
             if draft is None or draft.user_id != user_id or draft.state is not State.COLLECTING or _has_photo(draft):
                 return False
@@ -86,7 +87,7 @@ class Repeats:
         async with self._database.begin() as connection:
             return await _last_photo(connection, chat_id, user_id)
 
-    async def _begin(self, connection: AsyncConnection, whose: Mapping[str, Any], halves: Mapping[str, Any]) -> None:
+    async def _begin(self, connection: AsyncConnection, whose: dict[str, Any], halves: dict[str, Any]) -> None:
         """Give the halves to the sender's draft that lacks something, where it lacks them, else to a new one."""
         now = self._database.now()
         drafts = await drafts_of(connection, whose["chat_id"], whose["thread_id"], whose["user_id"])

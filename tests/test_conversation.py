@@ -103,7 +103,7 @@ def from_bot(chat: Chat) -> list[str]:
         ("/start", texts.WELCOME),
         ("/start@talking_photo_bot from_a_link", texts.WELCOME),
         ("/help", texts.HELP.format(max_voice="2 minutes")),
-        ("/status", texts.NOTHING_OPEN),
+        ("/status", f"{texts.NOTHING_OPEN}\nYou have 20 more videos today."),
         ("/cancel", texts.NOTHING_OPEN),
     ],
 )
@@ -121,7 +121,8 @@ async def test_status_tells_where_each_open_job_stands(here: World) -> None:
     await ada.send_voice(VOICE)
     await job_in(here, ada, State.COLLECTING)
 
-    first, second = (await ask(ada, "/status")).text.splitlines()
+    first, second, left = (await ask(ada, "/status")).text.splitlines()
+    assert left == "You have 19 more videos today."
     assert first.startswith("Your video is being made.")
     assert second in {texts.STATUS_RECEIVING, texts.STATUS_ONLY_VOICE}
 
@@ -134,7 +135,7 @@ async def test_cancel_is_free_while_nothing_is_spent(here: World) -> None:
     status = await says(ada, texts.STATUS_ONLY_PHOTO)
     assert (await ask(ada, "/cancel")).text == texts.CANCELLED
     await here.telegram.wait_until(lambda: status not in ada.messages)
-    assert (await ask(ada, "/status")).text == texts.NOTHING_OPEN
+    assert (await ask(ada, "/status")).text.startswith(texts.NOTHING_OPEN)
 
     await ada.send_voice(VOICE)
     assert not (await job_in(here, ada, State.COLLECTING)).photo_key
@@ -151,7 +152,7 @@ async def test_cancel_asks_once_it_is_paid_and_then_no_video_comes(here: World) 
     assert await toast(here.telegram, await ada.press(question, texts.BUTTON_CANCEL_ANYWAY)) == texts.CANCELLED_PAID
     await here.akool.finish(video)
     await here.akool.wait_until(lambda: video.callbacks)
-    assert (await ask(ada, "/status")).text == texts.NOTHING_OPEN
+    assert (await ask(ada, "/status")).text.startswith(texts.NOTHING_OPEN)
     assert (await job_in(here, ada, State.CANCELLED)).paid
     assert not question.buttons
     assert "sendVideo" not in {call.name for call in ada.history}
@@ -205,7 +206,7 @@ async def test_a_button_under_a_message_that_is_gone_is_answered(here: World) ->
     await ada.send_photo(FACELESS)
     question = await says(ada, texts.STATUS_NO_FACE)
     await ada.delete(question)
-    assert await toast(here.telegram, await ada.press(question, texts.BUTTON_USE_ANYWAY)) == texts.BUTTON_USE_ANYWAY
+    assert await toast(here.telegram, await ada.press(question, texts.BUTTON_USE_ANYWAY)) == texts.USED
     assert await ask(ada, "/help"), "the chat's next update is not held up"
 
 
@@ -241,13 +242,13 @@ async def test_in_a_group_only_commands_are_answered(here: World) -> None:
 
 async def test_nobody_is_let_in_by_default_and_is_told_so_once_an_hour(tmp_path: Path, clock: TurnableClock) -> None:
     async with world(tmp_path, clock=clock, allowed_users="") as here:
-        assert (await ask(here.ada, "/start")).text == texts.stranger(here.ada.id)
+        assert (await ask(here.ada, "/start")).text == texts.STRANGER.format(id=here.ada.id)
         clock.turn(seconds=3000)
         await send_pair(here.ada)
         await all_handled(here)
         clock.turn(seconds=600)
         await ask(here.ada, "/help")
-        assert from_bot(here.ada) == [texts.stranger(here.ada.id)] * 2
+        assert from_bot(here.ada) == [texts.STRANGER.format(id=here.ada.id)] * 2
         assert await here.jobs() == []
 
 
@@ -259,12 +260,14 @@ async def test_the_allowed_are_let_in_by_person_or_by_chat(tmp_path: Path) -> No
         bob, admin = (telegram.private_chat(user_id) for user_id in (8, 9))
         ada = telegram.user(here.ada.id)
         for chat, about in ((bob, {}), (admin, {}), (friends, {"by": ada}), (others, {"by": telegram.user(8)})):
-            assert (await ask(chat, "/start", **about)).text == texts.WELCOME
-        assert (await ask(here.ada, "/start")).text == texts.stranger(here.ada.id)
+            assert (await ask(chat, "/start", **about)).text in {texts.WELCOME, texts.WELCOME_GROUP}
+        assert (await ask(here.ada, "/start")).text == texts.STRANGER.format(id=here.ada.id)
 
+        told = await ask(others, "/start", by=ada)
+        assert told.text == texts.STRANGERS.format(id=ada["id"], chat_id=others.id)
         await others.send_text("/start", by=ada)
         await ask(others, "/start", by=telegram.user(8))
-        assert len(from_bot(others)) == 2, "a stranger is told in private only"
+        assert len(from_bot(others)) == 3, "a stranger is told once an hour"
 
 
 # --- limits ---
@@ -298,7 +301,8 @@ async def test_who_has_fewer_jobs_at_akool_comes_first(tmp_path: Path, clock: Tu
     """Two places, both Ada's: her third job waits, and so does Bob's, which came later but goes on sooner."""
     akool = patient_akool()
     async with world(tmp_path, akool=akool, clock=clock, akool_max_concurrent=2) as here:
-        bob = here.telegram.private_chat(8, first_name="Bob")
+        telegram = here.telegram
+        bob = telegram.private_chat(8, first_name="Bob")
         for _ in range(2):
             await send_pair(here.ada)
             await rendering(here, here.ada)
@@ -314,7 +318,10 @@ async def test_who_has_fewer_jobs_at_akool_comes_first(tmp_path: Path, clock: Tu
         await job_in(here, bob, State.RENDERING)
         assert (await job_in(here, here.ada, State.QUEUED, State.RENDERING)).state is State.QUEUED
 
-        assert (await ask(here.ada, "/cancel")).text == texts.CANCELLED, "what is only queued is free"
+        which = await ask(here.ada, "/cancel")
+        assert which.text == texts.CANCEL_WHICH
+        *_, waiting = which.buttons.values()
+        assert await toast(telegram, await here.ada.press(which, waiting)) == texts.CANCELLED, "it was only queued"
         assert len(akool.creates) == 3
 
 
@@ -322,7 +329,7 @@ async def test_who_has_fewer_jobs_at_akool_comes_first(tmp_path: Path, clock: Tu
 
 
 async def test_one_status_message_tells_the_whole_story(tmp_path: Path, clock: TurnableClock) -> None:
-    """It is edited, three seconds apart at least, and gone when the video is there."""
+    """It is edited, ten seconds apart at least, and gone when the video is there."""
     telegram = BotApi(now=lambda: clock.now() / 1000)
     akool = patient_akool()
     async with world(tmp_path, telegram=telegram, akool=akool, clock=clock, akool_max_concurrent=1) as here:
@@ -344,7 +351,7 @@ async def test_one_status_message_tells_the_whole_story(tmp_path: Path, clock: T
         edits = [call for call in ada.history if call.name == "editMessageText"]
         assert {call.parameters["message_id"] for call in edits} == {status.id}
         assert [call.name for call in ada.history].count("sendMessage") == 1
-        assert all(after.at_ms - before.at_ms >= 3000 for before, after in pairwise(edits))
+        assert all(after.at_ms - before.at_ms >= 10_000 for before, after in pairwise(edits))
         assert {call.parameters["action"] for call in ada.history if call.name == "sendChatAction"} == {
             "record_video",
             "upload_video",
@@ -356,7 +363,7 @@ async def test_the_estimate_comes_from_past_renders(tmp_path: Path, clock: Turna
     async with world(tmp_path, akool=akool, clock=clock) as here:
         await send_pair(here.ada)
         video = await rendering(here, here.ada)
-        await passing(clock, says(here.ada, texts.estimate(None, 0)))
+        await passing(clock, says(here.ada, texts.ESTIMATE_UNKNOWN))
         clock.turn(seconds=600)
         await akool.finish(video)
         await video_in(here.ada)
@@ -365,6 +372,7 @@ async def test_the_estimate_comes_from_past_renders(tmp_path: Path, clock: Turna
         await send_pair(here.ada)
         await rendering(here, here.ada)
         await passing(clock, says(here.ada, "About 10 minutes left."))
-        for seconds, estimate in ((560, "Less than a minute"), (60, "longer than usual")):
+        estimates = ((560, texts.ESTIMATE_MINUTE), (60, texts.ESTIMATE_SOON), (300, texts.ESTIMATE_LATE))
+        for seconds, estimate in estimates:
             clock.turn(seconds=seconds)
             await passing(clock, says(here.ada, estimate))

@@ -4,8 +4,8 @@ import pytest
 
 from databases import Clock, insert_job, reload
 from storage.database import Database
-from storage.drafts import Drafts
 from storage.jobs import CHAT_GONE, Jobs, State
+from storage.repeats import Repeats
 from storage.retention import Retention
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -34,15 +34,15 @@ async def test_only_jobs_that_ended_long_ago_let_go(database: Database, clock: C
 
 async def test_halves_that_another_try_uses_are_no_orphans(database: Database, clock: Clock) -> None:
     failed = await insert_job(database, State.FAILED, updated_at=clock() - 2000, **HALVES)
-    await Drafts(database).again(failed.id, user_id=7)
+    await Repeats(database).again(failed.id, user_id=7)
     await Retention(database).let_go(ended_before_ms=clock())
     assert await Retention(database).orphans_among({"in/p.jpg", "in/v.mp3"}) == set()
 
 
 async def test_another_try_begins_once_with_the_same_halves(database: Database, jobs: Jobs) -> None:
     failed = await insert_job(database, State.FAILED, **HALVES, photo_message_id=1, voice_message_id=2)
-    drafts = Drafts(database)
-    presses = [await drafts.again(failed.id, user_id=user_id) for user_id in (8, 7, 7)]
+    repeats = Repeats(database)
+    presses = [await repeats.again(failed.id, user_id=user_id) for user_id in (8, 7, 7)]
     again, _ = await jobs.list()
 
     assert presses == [False, True, False]
@@ -57,7 +57,7 @@ async def test_another_try_begins_once_with_the_same_halves(database: Database, 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.RENDERING])
 async def test_only_what_failed_is_tried_again(database: Database, state: State) -> None:
     job = await insert_job(database, state, **HALVES)
-    assert not await Drafts(database).again(job.id, user_id=7)
+    assert not await Repeats(database).again(job.id, user_id=7)
 
 
 async def test_a_chat_that_speaks_again_gets_what_waited_for_it(database: Database, jobs: Jobs, clock: Clock) -> None:

@@ -112,7 +112,9 @@ async def _next_word(chat: Chat, seen: Mapping[int, str], process: Process) -> M
 
 
 def _refusals() -> set[str]:
-    return {texts.refusal(reason, max_voice_seconds=_MAX_VOICE_SECONDS) for reason in texts.REFUSALS}
+    words = texts.words_for(None)
+    max_voice = words.duration(_MAX_VOICE_SECONDS)
+    return {words(refusal, max_voice=max_voice) for refusal in texts.REFUSALS.values()}
 
 
 def _settings(telegram: BotApi, akool: Akool, folder: Path) -> dict[str, str]:

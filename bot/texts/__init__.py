@@ -15,4 +15,3 @@ from bot.texts.words import Words as Words
 from bot.texts.words import closest_language as closest_language
 from bot.texts.words import in_language as in_language
 from bot.texts.words import words_for as words_for
-

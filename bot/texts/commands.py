@@ -172,7 +172,9 @@ def settings(words: Words, user_id: int, *, is_round: bool, keeps_chatter: bool 
     """`keeps_chatter` is the group's, None in private."""
     buttons = [
         Button(words.plain(BUTTON_LANGUAGE, name=words.own_name), f"languages:{user_id}"),
-        Button(words.plain(BUTTON_ROUND if is_round else BUTTON_SQUARE), f"{'square' if is_round else 'round'}:{user_id}"),
+        Button(
+            words.plain(BUTTON_ROUND if is_round else BUTTON_SQUARE), f"{'square' if is_round else 'round'}:{user_id}"
+        ),
     ]
     if keeps_chatter is not None:
         label, action = (BUTTON_KEEPS, "tidy") if keeps_chatter else (BUTTON_TIDIES, "untidy")

@@ -19,9 +19,7 @@ REFUSALS: Mapping[str, str] = {
     "unknown_kind": N_(
         "I can't use that file: it's neither a picture nor a sound. Please send a photo, or a voice note."
     ),
-    "file_too_big": N_(
-        "That file is over 20 MB, more than Telegram lets me fetch. Please send a smaller one."
-    ),
+    "file_too_big": N_("That file is over 20 MB, more than Telegram lets me fetch. Please send a smaller one."),
     "not_an_image": N_("I can't find a picture in that file. Please send another photo."),
     "image_too_small": N_(
         "That picture is too small: it needs at least 256 pixels on its shorter side. Please send a larger one."
@@ -31,9 +29,7 @@ REFUSALS: Mapping[str, str] = {
     "not_a_sound": N_("I can't find any sound in that file. Please send another voice note."),
     "no_sound": N_("There is no sound in that file. Please send another voice note."),
     "silent": N_("I can't hear anything in that recording. Please send another voice note."),
-    "sound_too_short": N_(
-        "That recording is too short: it needs at least half a second. Please send a longer one."
-    ),
+    "sound_too_short": N_("That recording is too short: it needs at least half a second. Please send a longer one."),
     "sound_too_long": N_("That recording is too long: I take up to {max_voice}. Please send a shorter one."),
     "sound_damaged": N_("That recording is damaged. Please send another voice note."),
     "unfetchable": N_("Telegram didn't give me that file. Please send it again."),
@@ -44,9 +40,7 @@ FAILURES: Mapping[str, str] = {
     "daily_limit_chat": N_(
         "This group has had all its videos for today. Please try again tomorrow. Nothing was spent."
     ),
-    "spend_limit": N_(
-        "I've made all the videos that I may make today. Please try again tomorrow. Nothing was spent."
-    ),
+    "spend_limit": N_("I've made all the videos that I may make today. Please try again tomorrow. Nothing was spent."),
     "too_many_pending": N_(
         "I'm still working on your other videos. Please try again when one of them is done. Nothing was spent."
     ),
@@ -55,9 +49,7 @@ FAILURES: Mapping[str, str] = {
         "Please try another photo, or another recording."
     ),
     "akool_refused": N_("The video service refused this job, and I don't know why. Nothing was spent."),
-    "akool_busy": N_(
-        "The video service is not taking jobs at the moment. Nothing was spent. Please try again later."
-    ),
+    "akool_busy": N_("The video service is not taking jobs at the moment. Nothing was spent. Please try again later."),
     SUBMIT_UNKNOWN: N_(
         "I never heard whether the video service took your job, so I've left it. It may have cost one video."
     ),
@@ -132,5 +124,3 @@ def refusal(words: Words, job: Job, reason: str, *, max_voice_seconds: float) ->
     text = words(REFUSALS.get(reason, UNKNOWN_FILE), max_voice=words.duration(max_voice_seconds))
     placeholder = PLACEHOLDER_VOICE if reason in _ABOUT_VOICE else PLACEHOLDER_PHOTO
     return Say(text, asks=words.plain(placeholder) if job.chat_id < 0 else None)
-
-

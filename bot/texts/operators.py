@@ -78,9 +78,7 @@ def alarm(words: Words, key: str, about: str, *, is_over: bool) -> str:
     return words(ACCOUNT_TROUBLE, what=words(what))
 
 
-def overview(
-    words: Words, report: Report, *, credit: float | None, pause: Pause | None, is_paused: bool
-) -> Say:
+def overview(words: Words, report: Report, *, credit: float | None, pause: Pause | None, is_paused: bool) -> Say:
     """The answer to /admin."""
     ended = report.delivered_today + report.failed_today
     lines = [

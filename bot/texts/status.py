@@ -101,18 +101,16 @@ def status(words: Words, job: Job, outlook: Outlook) -> Say:
 def _collecting(words: Words, job: Job, outlook: Outlook) -> Say:
     if job.photo_key and not job.photo_accepted:
         return Say(words(STATUS_NO_FACE), (Button(words.plain(BUTTON_USE_ANYWAY), f"anyway:{job.id}"),))
-    if incoming(job):
+    if incoming(job) or (job.has_photo and job.voice_key):
         return Say(words(STATUS_RECEIVING))
     if not job.has_photo and not job.voice_key:
         return _ask(words, job, Kind.PHOTO, STATUS_NOTHING_YET, STATUS_NOTHING_YET_GROUP)
     if not job.voice_key:
         in_private = STATUS_ONLY_ALBUM if job.album else STATUS_ONLY_PHOTO
         return _ask(words, job, Kind.VOICE, in_private, STATUS_ONLY_PHOTO_GROUP)
-    if not job.has_photo:
-        if outlook.last_photo is not None and not _is_group(job):
-            return _offer_last_photo(words, job, outlook.last_photo, outlook.now)
-        return _ask(words, job, Kind.PHOTO, STATUS_ONLY_VOICE, STATUS_ONLY_VOICE_GROUP)
-    return Say(words(STATUS_RECEIVING))
+    if outlook.last_photo is not None and not _is_group(job):
+        return _offer_last_photo(words, job, outlook.last_photo, outlook.now)
+    return _ask(words, job, Kind.PHOTO, STATUS_ONLY_VOICE, STATUS_ONLY_VOICE_GROUP)
 
 
 def _ask(words: Words, job: Job, kind: Kind, in_private: str, in_group: str) -> Say:
@@ -170,7 +168,9 @@ def _rendering(words: Words, job: Job, outlook: Outlook) -> str:
     usual = outlook.estimate
     if usual is None:
         return f"{words(STATUS_RENDERING)} {words(ESTIMATE_UNKNOWN)}"
-    return "\n".join((words(STATUS_RENDERING), bar(words, elapsed_ms / max(1, usual.usual_ms)), left(words, usual, elapsed_ms)))
+    return "\n".join(
+        (words(STATUS_RENDERING), bar(words, elapsed_ms / max(1, usual.usual_ms)), left(words, usual, elapsed_ms))
+    )
 
 
 def bar(words: Words, share: float) -> str:
