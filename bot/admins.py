@@ -11,6 +11,7 @@ import akool
 from bot import texts
 from bot.answers import answer
 from bot.callers import Caller
+from bot.clock import Clock
 from bot.config import Settings
 from bot.texts import Say
 from storage.breaker import Breaker
@@ -32,6 +33,7 @@ Command = Callable[[Caller, list[str]], Awaitable[Say]]
 class Admins:
     bot: Bot
     settings: Settings
+    clock: Clock
     client: akool.Client
     peers: Peers
     jobs: Jobs
@@ -71,6 +73,7 @@ class Admins:
             credit=credit,
             pause=await self.breaker.pause(),
             is_paused=await self.breaker.is_paused(),
+            now=self.clock.now(),
         )
 
     async def allow(self, caller: Caller, arguments: list[str]) -> Say:

@@ -174,7 +174,9 @@ class Service:
             groups=groups,
             asking=Asking(bot, drafts, repeats, ring),
             commands=commands,
-            admins=Admins(bot, settings, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring),
+            admins=Admins(
+                bot, settings, clock, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring
+            ),
             buttons=Buttons(
                 bot=bot,
                 jobs=jobs,

@@ -155,11 +155,7 @@ class Delivery:
 
     async def _round(self, stored: Path, folder: Path) -> Path | None:
         path = folder / "round.mp4"
-        try:
-            await self._studio.round(stored, path)
-        except MediaRefused:  # it is too long for that
-            return None
-        return path
+        return path if await self._studio.round(stored, path) else None
 
     async def _small_enough(self, stored: Path, folder: Path) -> Path | None:
         if stored.stat().st_size <= self._most_bytes:

@@ -36,7 +36,9 @@ async def test_who_stops_waits_for_the_answer_to_a_call_that_may_be_paid_for() -
         await connection.run_sync(metadata.create_all)
     job = await insert_job(database, State.SUBMITTING, claim="ours")
     stand_in: Any = pipeline
-    tracker = Tracker(stand_in, Jobs(database), Ledger(database), clock, at_akool=1, changed=lambda: None)
+    tracker = Tracker(
+        stand_in, Jobs(database), Ledger(database), clock, at_akool=1, spend_limit=None, changed=lambda: None
+    )
     work = asyncio.create_task(tracker.do((job, "token")))
     await pipeline.begun.wait()
 

@@ -25,7 +25,7 @@ class Studio:
 
     def __init__(self, *, threads: int = 2) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="studio")
-        self._shrinking = asyncio.Lock()  # one at a time: it keeps a core busy for half the video's length
+        self._transcoding = asyncio.Lock()  # one at a time: it keeps a core busy for half the video's length
 
     def close(self) -> None:
         """Start nothing more, and wait for what runs."""
@@ -75,8 +75,20 @@ class Studio:
 
             shrink_video(source, target, max_bytes=max_bytes, is_abandoned=abandoned.is_set)
 
-        async with self._shrinking:
+        async with self._transcoding:
             await self._run(work, on_cancel=abandoned.set)
+
+    async def round(self, source: Path, target: Path) -> bool:
+        """Make a video note; stops as `shrink` does."""
+        abandoned = Event()
+
+        def work() -> bool:
+            from bot.media.rounding import round_video
+
+            return round_video(source, target, is_abandoned=abandoned.is_set)
+
+        async with self._transcoding:
+            return await self._run(work, on_cancel=abandoned.set)
 
     async def _run(self, work: Callable[[], T], *, on_cancel: Callable[[], None] = lambda: None) -> T:
         job = self._threads.submit(work)

@@ -78,7 +78,9 @@ def alarm(words: Words, key: str, about: str, *, is_over: bool) -> str:
     return words(ACCOUNT_TROUBLE, what=words(what))
 
 
-def overview(words: Words, report: Report, *, credit: float | None, pause: Pause | None, is_paused: bool) -> Say:
+def overview(
+    words: Words, report: Report, *, credit: float | None, pause: Pause | None, is_paused: bool, now: int
+) -> Say:
     """The answer to /admin."""
     ended = report.delivered_today + report.failed_today
     lines = [
@@ -97,7 +99,7 @@ def overview(words: Words, report: Report, *, credit: float | None, pause: Pause
     if is_paused:
         lines.append(words(ADMIN_PAUSED))
     if pause is not None:
-        lines.append(words(ADMIN_BREAKER, when=words.moment(pause.since), reason=pause.reason))
+        lines.append(words(ADMIN_BREAKER, when=words.ago(now - pause.since), reason=pause.reason))
     if report.set_aside:
         lines.append(words(ADMIN_SET_ASIDE, n=report.set_aside))
     lines.append(words(ADMIN_ERRORS if report.last_errors else ADMIN_NO_ERRORS))
