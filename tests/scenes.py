@@ -8,12 +8,14 @@ from itertools import count
 from typing import Any, TypeVar
 
 from bot.clock import Clock
+from bot.sandbox import BotApi
 from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
 from storage.database import Database, open_reader
 from storage.jobs import CHAT_GONE, Job, Jobs, State
 from storage.ledger import SUBMIT_UNKNOWN, Call, Ledger
+from storage.updates import Updates
 from world import PHOTO, World
 
 Found = TypeVar("Found")
@@ -46,6 +48,27 @@ async def says(chat: Chat, words: str) -> Message:
     return await chat.wait_for(
         lambda message: message.is_from_bot and words in message.text, timeout_seconds=_PATIENCE_SECONDS
     )
+
+
+async def ask(chat: Chat, text: str, **about: Any) -> Message:
+    """Say something, and wait for the answer to it."""
+    question = await chat.send_text(text, **about)
+    return await chat.wait_for(lambda answer: answer.is_from_bot and answer.reply_to_id == question.id)
+
+
+async def toast(telegram: BotApi, query_id: str) -> str:
+    call = await telegram.wait_for_call(
+        "answerCallbackQuery", when=lambda call: call.parameters["callback_query_id"] == query_id
+    )
+    return str(call.parameters["text"])
+
+
+async def all_handled(here: World) -> None:
+    """Wait until the bot has dealt with everything that was sent to it."""
+    await here.telegram.wait_until(lambda: not here.telegram.updates.pending)
+    async with asyncio.timeout(10), reading(here) as database:
+        while await Updates(database).next_due() is not None:
+            await asyncio.sleep(0.02)
 
 
 async def job_in(here: World, chat: Chat, *states: State) -> Job:

@@ -15,9 +15,8 @@ from bot.sandbox.chats import Chat, Message
 from bot.sandbox.videos import Video
 from clocks import TurnableClock
 from media_samples import portrait, quarters, saved, sound
-from scenes import job_in, new_chat, reading, says, video_in
+from scenes import all_handled, ask, job_in, new_chat, says, toast, video_in
 from storage.jobs import State
-from storage.updates import Updates
 from world import World, render_cheaply, world
 
 PHOTO = saved(portrait(), "JPEG")
@@ -54,31 +53,10 @@ async def send_pair(chat: Chat) -> Message:
     return await chat.send_voice(VOICE)
 
 
-async def ask(chat: Chat, text: str, **about: Any) -> Message:
-    """Say something, and wait for the answer to it."""
-    question = await chat.send_text(text, **about)
-    return await chat.wait_for(lambda answer: answer.is_from_bot and answer.reply_to_id == question.id)
-
-
-async def toast(telegram: BotApi, query_id: str) -> str:
-    call = await telegram.wait_for_call(
-        "answerCallbackQuery", when=lambda call: call.parameters["callback_query_id"] == query_id
-    )
-    return str(call.parameters["text"])
-
-
 async def rendering(here: World, chat: Chat) -> Video:
     """What AKOOL renders for the chat's newest job, once it does."""
     job = await job_in(here, chat, State.RENDERING)
     return next(video for video in here.akool.videos if video.id == job.akool_id)
-
-
-async def all_handled(here: World) -> None:
-    """Wait until the bot has dealt with everything that was sent to it."""
-    await here.telegram.wait_until(lambda: not here.telegram.updates.pending)
-    async with asyncio.timeout(10), reading(here) as database:
-        while await Updates(database).next_due() is not None:
-            await asyncio.sleep(0.02)
 
 
 async def passing(clock: TurnableClock, event: Coroutine[Any, Any, Found]) -> Found:
@@ -124,7 +102,7 @@ async def test_status_tells_where_each_open_job_stands(here: World) -> None:
     first, second, left = (await ask(ada, "/status")).text.splitlines()
     assert left == "You have 19 more videos today."
     assert first.startswith("Your video is being made.")
-    assert second in {texts.STATUS_RECEIVING, texts.STATUS_ONLY_VOICE}
+    assert second in {texts.STATUS_RECEIVING, texts.STATUS_LAST_PHOTO}
 
 
 @shared
