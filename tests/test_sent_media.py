@@ -45,7 +45,7 @@ async def refusal_of(chat: Chat, send: Sender) -> str:
     """Send something, and return what the bot replies to it."""
     message = await send(chat)
     answer = await chat.wait_for(lambda answer: answer.is_from_bot and answer.reply_to_id == message.id)
-    assert not answer.buttons
+    assert texts.BUTTON_AGAIN not in answer.buttons
     return answer.text
 
 
