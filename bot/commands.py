@@ -41,27 +41,23 @@ class Commands:
 
     async def status(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Say where each open job of the caller's stands, and how many videos are left today."""
-        says = [
-            texts.status(caller.words, job, await self.outlooks.of(job)).text
-            for job in reversed(await self._open_jobs(caller))
-        ]
+        says = [text for _, text in await self._where_they_stand(caller)]
         left = await self.quotas.left(chat_id=caller.chat.id, user_id=caller.id, limits=self.settings.limits)
         lines = says or [caller.words(texts.NOTHING_OPEN)]
         await answer(self.bot, message, Say("\n".join([*lines, *texts.left_today(caller.words, left)])))
 
     async def cancel(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Cancel the caller's only open job, where it costs nothing; else ask first: which, or whether really."""
-        words, jobs = caller.words, await self._open_jobs(caller)
-        if len(jobs) > 1:
-            says = [(job, texts.status(words, job, await self.outlooks.of(job)).text) for job in reversed(jobs)]
-            buttons = tuple(Button(text.partition("\n")[0], f"stop:{job.id}") for job, text in says)
+        words, standing = caller.words, await self._where_they_stand(caller)
+        if len(standing) > 1:
+            buttons = tuple(Button(text.partition("\n")[0], f"stop:{job.id}") for job, text in standing)
             say = Say(words(texts.CANCEL_WHICH), buttons)
-        elif not jobs:
+        elif not standing:
             say = Say(words(texts.NOTHING_OPEN))
-        elif await self.ledger.cancel(jobs[0].id, states=FREE):
+        elif await self.ledger.cancel(standing[0][0].id, states=FREE):
             say = Say(words(texts.CANCELLED))
         else:
-            say = texts.already_paid(words, jobs[0])
+            say = texts.already_paid(words, standing[0][0])
         self.ring()
         await answer(self.bot, message, say)
 
@@ -86,5 +82,11 @@ class Commands:
         """Ask once whether everything of the caller's shall be deleted."""
         await answer(self.bot, message, texts.forget(caller.words, caller.id))
 
-    async def _open_jobs(self, caller: Caller) -> list[Job]:
-        return list(await self.jobs.list(states=OPEN, chat_id=caller.chat.id, user_id=caller.id))
+    async def _where_they_stand(self, caller: Caller) -> list[tuple[Job, str]]:
+        """The caller's open jobs, oldest first, numbered where there are several; in a group those of the group."""
+        chat_id = caller.chat.id if caller.in_group else None
+        jobs = list(reversed(await self.jobs.list(states=OPEN, chat_id=chat_id, user_id=caller.id)))
+        says = [texts.status(caller.words, job, await self.outlooks.of(job)).text for job in jobs]
+        if len(jobs) > 1:
+            says = [f"{caller.words.number(n)}. {text}" for n, text in enumerate(says, 1)]
+        return list(zip(jobs, says, strict=True))

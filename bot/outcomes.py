@@ -18,6 +18,7 @@ from telegram.error import (
 # Descriptions of the Bot API server that will not change by trying again.
 _CHAT_GONE = ("chat not found", "chat_write_forbidden", "peer_id_invalid", "user is deactivated")
 _NOTES_FORBIDDEN = ("voice_messages_forbidden", "video_messages_forbidden")
+_NOT_ALLOWED = ("not enough rights", "have no rights", "chat_send_videos_forbidden", "chat_restricted")
 _MESSAGE_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
 _REPLIED_GONE = ("message to be replied not found", "replied message not found", "message to reply not found")
 _THREAD_GONE = ("message thread not found", "topic_closed", "topic_deleted")
@@ -68,6 +69,11 @@ class DeliveryFailed(Exception):
     def message_gone(self) -> bool:
         """Whether the message to be edited can't be."""
         return self._says(_MESSAGE_GONE)
+
+    @property
+    def not_allowed(self) -> bool:
+        """Whether the group lets us write, but send no videos."""
+        return self._says(_NOT_ALLOWED)
 
     @property
     def notes_forbidden(self) -> bool:

@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 
 _DRAFT_LIFE_MS = 7 * DAY_MS
+_EMPTY_DRAFT_LIFE_MS = DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
 _MOST_FETCHES_FROM_TELEGRAM = 8
 _MEDIA_URL_TTL_SECONDS = 24 * 3600
@@ -92,7 +93,8 @@ class Pipeline:
             job = await self.drafts.enqueue(job, limits=self.settings.limits)
             self.ring()
             return job if job.state is State.COLLECTING else None
-        expires_at = job.created_at + _DRAFT_LIFE_MS
+        is_empty = not (job.photo_key or job.voice_key)
+        expires_at = job.created_at + (_EMPTY_DRAFT_LIFE_MS if is_empty else _DRAFT_LIFE_MS)
         if self.clock.now() >= expires_at:
             await self.jobs.advance(job, State.CANCELLED, reason="expired")
         else:

@@ -11,7 +11,7 @@ from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, crea
 from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from storage.alarms import Alarms
 from storage.breaker import Breaker
-from storage.jobs import CHAT_GONE, Job, Jobs, State
+from storage.jobs import CHAT_GONE, NOT_ALLOWED, Job, Jobs, State, look_again
 from storage.ledger import Ledger
 
 log = structlog.get_logger()
@@ -101,11 +101,13 @@ class Setbacks:
         elif failed.chat_gone:
             return await self._await_chat(job, now, sending_at)
         elif now - job.since > _DELIVERY_LIFE_MS and job.attempts >= _FEWEST_TRIES:
-            await self.alarms.raise_(DELIVERY_ALARM, str(job.id))
+            if not failed.not_allowed:
+                await self.alarms.raise_(DELIVERY_ALARM, str(job.id))
             return await self.jobs.advance(job, State.FAILED, reason="undeliverable")
         else:
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
-            await self.jobs.retry(job, due_at=now + wait_ms, sending_at=sending_at)
+            news = {"reason": NOT_ALLOWED, **look_again(now)} if failed.not_allowed else {}
+            await self.jobs.retry(job, due_at=now + wait_ms, sending_at=sending_at, **news)
         return None
 
     async def delivery_works(self) -> None:

@@ -102,7 +102,9 @@ class StatusKeeper:
                 await self._delivery.remove(job, message_id)  # it may stand there still
                 message_id = None
         if message_id is None:
-            said = message_id = await self._delivery.say(job, say, reply_to=_whom(job, say), is_status=True)
+            said = message_id = await self._delivery.say(
+                job, say, reply_to=_whom(job, say), is_status=not say.wants_answer
+            )
         await self._keep(
             job,
             said=said,

@@ -53,6 +53,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
+NOT_ALLOWED = "not_allowed"
+"""The reason of a job in `delivering` whose group takes no videos of us for now."""
+
 CHAT_GONE = "chat_gone"
 """The reason of a job in `delivering` whose chat will have nothing of us for now."""
 

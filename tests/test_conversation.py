@@ -101,8 +101,8 @@ async def test_status_tells_where_each_open_job_stands(here: World) -> None:
 
     first, second, left = (await ask(ada, "/status")).text.splitlines()
     assert left == "You have 19 more videos today."
-    assert first.startswith("Your video is being made.")
-    assert second in {texts.STATUS_RECEIVING, texts.STATUS_LAST_PHOTO}
+    assert first.startswith("1. Your video is being made.")
+    assert second in {f"2. {texts.STATUS_RECEIVING}", f"2. {texts.STATUS_LAST_PHOTO}"}
 
 
 @shared

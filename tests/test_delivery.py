@@ -131,7 +131,7 @@ async def test_a_video_that_cant_be_made_small_enough_comes_as_a_link_that_expir
     message = desk.chat.find(delivered.message_id)
     assert message is not None
     assert message.reply_to_id == job.voice_message_id
-    assert "until 21 January 2027, 08:00 UTC" in message.text, "that is six days from this clock's now"
+    assert "until January 21, 2027, 08:00 UTC" in message.text, "that is six days from this clock's now"
     *_, expires, signature, folder, name = message.text.split("/")
     url = (expires, signature, f"{folder}/{name}")
     assert url[2] == job.video_key

@@ -184,12 +184,12 @@ async def test_what_akool_cant_use_is_not_tried_again(code: int, story: Story) -
 async def test_what_may_pass_by_itself_is_waited_for(
     refusal: dict[str, Any], least_wait_seconds: int, story: Story
 ) -> None:
-    story.akool.fail(CREATE, **refusal, times=2)
+    story.akool.fail(CREATE, **refusal, times=4)
     await story.begin()
     await story.says("The video service is busy, so I keep trying")
     await story.video()
 
-    assert story.creates == 3
+    assert story.creates == 5
     calls = await calls_of(story.here, await story.until(State.DELIVERED))
     times = [call.created_at for call in calls]
     assert min(later - sooner for sooner, later in pairwise(times)) >= least_wait_seconds * 1000

@@ -8,7 +8,7 @@ from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
 from storage.drafts import Kind, incoming
-from storage.jobs import Job, State
+from storage.jobs import NOT_ALLOWED, Job, State
 from storage.ledger import SUBMIT_UNKNOWN
 
 STATUS_NOTHING_YET = N_("Send me a photo, and then a voice note.")
@@ -41,6 +41,7 @@ STATUS_UNSURE = N_(
     "What shall I do?"
 )
 STATUS_FETCHING = N_("Your video is made, I'm fetching it …")
+STATUS_NOT_ALLOWED = N_("Your video is ready, but I may not send videos here. Please have an admin allow it.")
 STATUS_SENDING = N_("Your video is ready, I'm sending it …")
 
 ESTIMATE_UNKNOWN = N_("This usually takes a few minutes.")
@@ -95,7 +96,7 @@ def status(words: Words, job: Job, outlook: Outlook) -> Say:
         case State.SAVING:
             return Say(words(STATUS_FETCHING))
         case _:
-            return Say(words(STATUS_SENDING))
+            return Say(words(STATUS_NOT_ALLOWED if job.reason == NOT_ALLOWED else STATUS_SENDING))
 
 
 def _collecting(words: Words, job: Job, outlook: Outlook) -> Say:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
@@ -91,7 +91,8 @@ class Words:
     def moment(self, at_ms: int) -> str:
         """A time, ms since the epoch, in UTC."""
         when = datetime.fromtimestamp(at_ms / 1000, UTC)
-        return f"{format_datetime(when, 'medium', locale=self._locale)} UTC"
+        date = format_date(when, "long", locale=self._locale)
+        return f"{date}, {format_time(when, 'HH:mm', locale=self._locale)} UTC"
 
 
 @cache
