@@ -10,7 +10,7 @@ PROOF := $(wildcard tests/test_kills_*.py tests/test_freezes.py tests/test_chaos
 	tests/test_simulation_*.py tests/test_state_machine.py tests/test_guards.py)
 TORTURE ?= 1
 
-.PHONY: demo test torture run lint format bench lock clean
+.PHONY: demo test torture run lint format bench messages lock clean
 
 demo: .venv/run.stamp  ## the main job on this machine alone; PHOTO= and VOICE= take your own
 	@$(BIN)/python -m bot demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(VOICE),--voice "$(VOICE)")
@@ -38,6 +38,11 @@ format: .venv/dev.stamp
 bench: .venv/dev.stamp  ## what we claim about speed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.memory
+
+messages: .venv/dev.stamp  ## bring the translations up to date with the messages that are marked in bot/texts
+	$(BIN)/pybabel -q extract --no-location --no-wrap --omit-header -k N_ -k NN_:1,2 -o bot/locales/bot.pot bot/texts
+	for language in bot/locales/*/; do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
+		--omit-header -D bot -i bot/locales/bot.pot -d bot/locales -l $$(basename $$language) || exit 1; done
 
 lock:  ## pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --extra postgres --generate-hashes --no-emit-index-url --no-annotate --no-header \
