@@ -42,7 +42,7 @@ bench: .venv/dev.stamp  ## what we claim about speed
 messages: .venv/dev.stamp  ## bring the translations up to date with the messages that are marked in bot/texts
 	$(BIN)/pybabel -q extract --no-location --no-wrap --omit-header -k N_ -k NN_:1,2 -o bot/locales/bot.pot bot/texts
 	for language in bot/locales/*/; do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
-		--omit-header -D bot -i bot/locales/bot.pot -d bot/locales -l $$(basename $$language) || exit 1; done
+		--ignore-pot-creation-date -D bot -i bot/locales/bot.pot -d bot/locales -l $$(basename $$language) || exit 1; done
 
 lock:  ## pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --extra postgres --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -334,6 +334,33 @@ async def test_a_group_may_keep_the_chatter(here: World, group: Chat, ada: Raw) 
     menu = await ask(group, "/settings", by=ada)
     pressed = await group.press(menu, texts.BUTTON_TIDIES, by=ada)
     assert await toast(here.telegram, pressed) == texts.FOR_GROUP_ADMINS
+    group.admins.add(ada["id"])
+    assert await toast(here.telegram, await group.press(menu, texts.BUTTON_TIDIES, by=ada)) == texts.SAVED
+    assert texts.BUTTON_KEEPS in menu.buttons
+
+    command = await group.send_text("/talk", by=ada)
+    first = await question(group, texts.STATUS_NOTHING_YET_GROUP, to=command)
+    photo = await group.send_photo(PHOTO, by=ada, reply_to=first)
+    second = await question(group, texts.STATUS_ONLY_PHOTO_GROUP, to=photo)
+    await group.send_voice(VOICE, by=ada, reply_to=second)
+    await video_in(group)
+    await job_in(here, group, State.DELIVERED)
+    await all_handled(here)
+    assert {first, second} <= set(group.messages)
+
+
+async def test_the_buttons_of_an_anonymous_admin_are_for_the_group_s_admins(
+    here: World, group: Chat, ada: Raw, bob: Raw
+) -> None:
+    somebody = {"id": 1087968824, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"}
+    await group.send_text("/talk", by=somebody, sender_chat=group.raw)
+    await says(group, texts.STATUS_NOTHING_YET_GROUP)
+    menu = await ask(group, "/forget", by=somebody, sender_chat=group.raw)
+    assert await toast(here.telegram, await group.press(menu, texts.BUTTON_FORGET, by=bob)) == texts.NOT_YOURS
+    group.admins.add(ada["id"])
+    await group.send_text("It was me", by=ada)
+    assert await toast(here.telegram, await group.press(menu, texts.BUTTON_FORGET, by=ada)) == texts.DONE
+    assert not [job for job in await here.jobs() if job.chat_id == group.id]
 
 
 async def test_where_videos_are_not_allowed_the_status_says_so_until_they_are(

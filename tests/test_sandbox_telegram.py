@@ -508,3 +508,55 @@ async def test_stopping_ends_what_is_under_way(http: httpx.AsyncClient) -> None:
         await poll
     async with serve(Starlette(), port=int(url.rpartition(":")[2])) as again:
         assert again == url
+
+
+# --- words with markup, and questions ---
+
+
+@pytest.mark.parametrize(
+    ("html", "text", "kinds"),
+    [
+        ("a <b>bold</b> &lt;word&gt; &amp; <code>7</code>", "a bold <word> & 7", ["bold", "code"]),
+        ('<a href="https://a.test"><i>there</i></a>', "there", ["italic", "text_link"]),
+    ],
+)
+async def test_html_is_shown_as_it_is_meant(ask: Ask, ada: Chat, html: str, text: str, kinds: list[str]) -> None:
+    sent = (await ask("sendMessage", chat_id=7, text=html, parse_mode="HTML"))["result"]
+    assert (sent["text"], [entity["type"] for entity in sent["entities"]]) == (text, kinds)
+    assert (await ask("sendMessage", chat_id=7, text=html))["result"]["text"] == html
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<blink>", 'Unsupported start tag "blink"'),
+        ("<b>bold", 'Can\'t find end tag corresponding to start tag "b"'),
+        ("bold</b>", 'Unexpected end tag "b"'),
+        ("1 < 2", "Unsupported start tag"),
+    ],
+)
+async def test_html_that_can_t_be_parsed_is_refused(ask: Ask, ada: Chat, text: str, why: str) -> None:
+    refused = await ask("sendMessage", chat_id=7, text=text, parse_mode="HTML")
+    assert refused["description"].startswith("Bad Request: can't parse entities: ")
+    assert why in refused["description"]
+
+
+async def test_a_question_can_t_be_edited(ask: Ask, ada: Chat) -> None:
+    """A message with ForceReply remembers what it asks for, and shows no keyboard."""
+    asks = {"force_reply": True, "selective": True, "input_field_placeholder": "A photo"}
+    sent = (await ask("sendMessage", chat_id=7, text="What?", reply_markup=asks))["result"]
+    assert "reply_markup" not in sent
+    assert ada.messages[-1].asks == asks
+    refused = await ask("editMessageText", chat_id=7, message_id=sent["message_id"], text="Well?")
+    assert refused["description"] == "Bad Request: message can't be edited"
+    too_long = asks | {"input_field_placeholder": "x" * 65}
+    assert not (await ask("sendMessage", chat_id=7, text="What?", reply_markup=too_long))["ok"]
+    assert not (await ask("sendMessage", chat_id=7, text="What?", parse_mode="Markdown"))["ok"]
+
+
+async def test_admins_are_known(api: BotApi, ask: Ask) -> None:
+    group = api.group()
+    await group.send_text("hi", by=api.user(7))
+    assert (await ask("getChatMember", chat_id=group.id, user_id=7))["result"]["status"] == "member"
+    group.admins.add(7)
+    assert (await ask("getChatMember", chat_id=group.id, user_id=7))["result"]["status"] == "administrator"

@@ -33,6 +33,8 @@ class Message:
 
     raw: Raw
     file: File | None = None
+    asks: Raw | None = None
+    """The ForceReply that it was sent with; such a message can't be edited."""
 
     @property
     def id(self) -> int:
@@ -69,6 +71,7 @@ class Chat:
         self.raw = raw
         self.messages: list[Message] = []
         self.topics = frozenset(topics)
+        self.admins: set[int] = set()
         self._telegram = telegram
         self._owner = owner
         self._last_message_id = 0

@@ -7,10 +7,12 @@ from bot.sandbox.entities import utf16_length
 from bot.sandbox.errors import BotApiError
 from bot.sandbox.files import File, Files, Raw
 from bot.sandbox.forms import Upload
+from bot.sandbox.markup import shown
 
 # https://core.telegram.org/bots/api#sendmessage, #sendvideo, #inlinekeyboardbutton, #sending-files
 _LONGEST_TEXT = 4096
 _LONGEST_CAPTION = 1024
+_LONGEST_PLACEHOLDER = 64
 _LONGEST_CALLBACK_DATA_BYTES = 64
 _MOST_BYTES_OF_PHOTO = 10 << 20
 
@@ -42,12 +44,23 @@ def reply_target(chat: Chat, p: Raw) -> Message | None:
 
 
 def text(p: Raw) -> Raw:
-    words = p.get("text") or ""
+    words, entities = shown(p.get("text") or "", p.get("parse_mode"))
     if not words.strip():
         raise BotApiError(400, "Bad Request: message text is empty")
     if utf16_length(words) > _LONGEST_TEXT:
         raise BotApiError(400, "Bad Request: message is too long")
-    return {"text": words}
+    return {"text": words} | ({"entities": entities} if entities else {})
+
+
+def question(p: Raw) -> Raw | None:
+    """What a message asks for by ForceReply. https://core.telegram.org/bots/api#forcereply"""
+    markup: Raw = p.get("reply_markup") or {}
+    if not markup.get("force_reply"):
+        return None
+    placeholder = markup.get("input_field_placeholder")
+    if placeholder is not None and not 1 <= utf16_length(placeholder) <= _LONGEST_PLACEHOLDER:
+        raise BotApiError(400, "Bad Request: reply markup placeholder must be 1-64 characters long")
+    return markup
 
 
 def buttons(p: Raw) -> Raw:
@@ -64,7 +77,7 @@ def buttons(p: Raw) -> Raw:
 
 def media(files: Files, kind: str, value: Any, details: Raw, form: Raw) -> tuple[Raw, File]:
     """A media message's content, and its file. `details` is the method's parameters, or the InputMedia object."""
-    caption = details.get("caption") or ""
+    caption, _ = shown(details.get("caption") or "", details.get("parse_mode"))
     if utf16_length(caption) > _LONGEST_CAPTION:
         raise BotApiError(400, "Bad Request: message caption is too long")
     file = _file(files, kind, value, form)

@@ -18,6 +18,16 @@ _PROFILE_METHOD = re.compile(r"(set|get|delete)my(commands|description|shortdesc
 _SECRET_TOKEN = re.compile(r"[A-Za-z0-9_-]{0,256}")
 _WEBHOOK_ROOTS = ("https://", "http://127.0.0.1", "http://localhost")  # plain http as a server with --local allows
 
+# https://core.telegram.org/bots/api#chatmemberadministrator
+_ALL_RIGHTS = dict.fromkeys(
+    (
+        *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
+        *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
+        *("can_post_stories", "can_edit_stories", "can_delete_stories"),
+    ),
+    True,
+)
+
 # What an edit leaves as it is.
 _ENVELOPE = frozenset(
     {"message_id", "from", "chat", "date", "message_thread_id", "is_topic_message", "reply_to_message"}
@@ -92,6 +102,7 @@ class Methods:
 
     def _send(self, p: Raw, content: Raw, file: File | None) -> Raw:
         chat = composing.find_chat(self._chats, p)
+        asks = composing.question(p)
         message = chat.add(
             self._me,
             content | composing.buttons(p),
@@ -99,6 +110,7 @@ class Methods:
             reply_to=composing.reply_target(chat, p),
             thread_id=composing.thread_of(chat, p),
         )
+        message.asks = asks
         return message.raw
 
     async def on_editmessagetext(self, p: Raw) -> Raw:
@@ -126,7 +138,7 @@ class Methods:
         message = composing.find_chat(self._chats, p).find(p.get("message_id"))
         if message is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
-        if not message.is_from_bot:
+        if not message.is_from_bot or message.asks:
             raise BotApiError(400, "Bad Request: message can't be edited")
         return message
 
@@ -196,7 +208,8 @@ class Methods:
         person = next((person for person in people if person["id"] == p.get("user_id")), None)
         if person is None:
             raise BotApiError(400, "Bad Request: user not found")
-        return {"status": "member", "user": person}
+        is_admin = person["id"] in chat.admins
+        return ({"status": "administrator", **_ALL_RIGHTS} if is_admin else {"status": "member"}) | {"user": person}
 
     def _keep_profile(self, verb: str, what: str, p: Raw) -> Any:
         """Keep or show what people see of the bot, for each scope and language."""
