@@ -1,5 +1,6 @@
 """Text with `parse_mode` HTML, as the Bot API shows it and refuses it: https://core.telegram.org/bots/api#html-style"""
 
+from html import unescape
 from html.parser import HTMLParser
 
 from bot.sandbox.entities import utf16_length
@@ -35,7 +36,7 @@ def shown(text: str, parse_mode: str | None) -> tuple[str, list[Raw]]:
 
 class _Parser(HTMLParser):
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__(convert_charrefs=False)
         self.pieces: list[str] = []
         self.entities: list[Raw] = []
         self.open: list[tuple[str, int, Raw]] = []
@@ -57,6 +58,12 @@ class _Parser(HTMLParser):
         if "<" in data:
             raise _unparsable(f'Unsupported start tag "" at byte offset {self.getpos()[1]}')
         self.pieces.append(data)
+
+    def handle_entityref(self, name: str) -> None:
+        self.pieces.append(unescape(f"&{name};"))
+
+    def handle_charref(self, name: str) -> None:
+        self.pieces.append(unescape(f"&#{name};"))
 
     @property
     def _length(self) -> int:
