@@ -18,7 +18,7 @@ from telegram import (
     BotCommandScopeAllPrivateChats,
     BotCommandScopeChat,
 )
-from telegram.error import TelegramError
+from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
 from bot import texts
@@ -26,7 +26,7 @@ from bot.clock import Clock
 from bot.patience import HOUR_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.texts import LANGUAGES, in_language
 from storage.database import DATABASE_ERRORS
-from storage.notices import FOR_GOOD, Notices
+from storage.notices import Notices
 
 log = structlog.get_logger()
 
@@ -57,27 +57,35 @@ class Profile:
                 return
 
     async def _set(self) -> None:
-        """One mark for each call that was made, so that a start that is cut short is taken up where it ended."""
-        for method, about in self._calls():
-            described = json.dumps([method, about], sort_keys=True, default=lambda it: it.to_dict())
-            mark = f"{FOR_GOOD}{sha256(f'{self._bot.id} {described}'.encode()).hexdigest()}"
-            if not await self._notices.has(mark):
+        """Each call is noted when it is made, so that a start that is cut short is taken up where it ended."""
+        for subject, method, about in self._calls():
+            described = json.dumps(about, sort_keys=True, default=lambda it: it.to_dict())
+            digest = sha256(described.encode()).hexdigest()
+            if await self._notices.holds(subject, digest):
+                continue
+            try:
                 await getattr(self._bot, method)(**about)
-                await self._notices.is_new(mark, for_ms=0)
+            except BadRequest as error:  # an admin who has never written to the bot
+                log.info("a part of the bot's profile was refused", subject=subject, error=error.message)
+            else:
+                await self._notices.keep(subject, digest)
 
-    def _calls(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _calls(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """What each call is about, its method, and what it is given."""
         for language in LANGUAGES:
             words = in_language(language)
             # What stands without a language code is shown to all whose language has nothing of its own.
             code = {} if language == _ENGLISH else {"language_code": language.partition("_")[0]}
-            for scope, names in self._scopes():
-                commands = [BotCommand(name, words.plain(about)) for name, about in names.items()]
-                yield "set_my_commands", {"commands": commands, "scope": scope, **code}
-            yield "set_my_description", {"description": words.plain(texts.DESCRIPTION), **code}
-            yield "set_my_short_description", {"short_description": words.plain(texts.SHORT_DESCRIPTION), **code}
+            about = f"{self._bot.id} {language}"
+            for name, scope, commands in self._scopes():
+                menu = [BotCommand(command, words.plain(does)) for command, does in commands.items()]
+                yield f"{about} {name}", "set_my_commands", {"commands": menu, "scope": scope, **code}
+            yield f"{about} description", "set_my_description", {"description": words.plain(texts.DESCRIPTION), **code}
+            short = {"short_description": words.plain(texts.SHORT_DESCRIPTION), **code}
+            yield f"{about} short", "set_my_short_description", short
 
-    def _scopes(self) -> Iterator[tuple[BotCommandScope, Mapping[str, str]]]:
-        yield BotCommandScopeAllPrivateChats(), texts.COMMANDS
-        yield BotCommandScopeAllGroupChats(), {name: texts.COMMANDS[name] for name in texts.GROUP_COMMANDS}
+    def _scopes(self) -> Iterator[tuple[str, BotCommandScope, Mapping[str, str]]]:
+        yield "private", BotCommandScopeAllPrivateChats(), texts.COMMANDS
+        yield "groups", BotCommandScopeAllGroupChats(), {name: texts.COMMANDS[name] for name in texts.GROUP_COMMANDS}
         for admin in self._admins:
-            yield BotCommandScopeChat(admin), {**texts.COMMANDS, **texts.ADMIN_COMMANDS}
+            yield str(admin), BotCommandScopeChat(admin), {**texts.COMMANDS, **texts.ADMIN_COMMANDS}

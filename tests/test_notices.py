@@ -42,3 +42,14 @@ async def test_old_notices_are_forgotten(notices: Notices, clock: Clock) -> None
     await notices.prune(older_than_ms=9_999)
     assert await notices.is_new("old", for_ms=HOUR_MS)
     assert not await notices.is_new("young", for_ms=HOUR_MS)
+
+
+async def test_what_is_noted_for_good_is_kept_until_something_else_is_said(notices: Notices, clock: Clock) -> None:
+    await notices.keep("menu_1", "a")
+    await notices.keep("menu_11", "a")
+    clock.turn(seconds=1000)
+    await notices.prune(older_than_ms=1)
+    assert await notices.holds("menu_1", "a")
+    await notices.keep("menu_1", "b")
+    assert [await notices.holds("menu_1", what) for what in "ab"] == [False, True]
+    assert await notices.holds("menu_11", "a")
