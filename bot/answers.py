@@ -1,7 +1,6 @@
 """Answering people: a reply to what they wrote, a toast to a press."""
 
 from contextlib import suppress
-from typing import Any
 
 from telegram import (
     Bot,
@@ -47,13 +46,20 @@ async def toast(query: CallbackQuery, text: str = "") -> None:
 
 async def replace(query: CallbackQuery, say: Say) -> None:
     """Say something else in the message whose button was pressed."""
-    with suppress(BadRequest, Forbidden):  # gone, or it says so already, or in a chat that has blocked us
-        await query.edit_message_text(say.text, parse_mode=ParseMode.HTML, reply_markup=_inline(say))
+    markup = keyboard(say)
+    if isinstance(query.message, Message):  # else it is too old, or gone
+        with suppress(BadRequest, Forbidden):  # it says so already, or in a chat that has blocked us
+            await query.edit_message_text(
+                say.text,
+                parse_mode=ParseMode.HTML,
+                reply_markup=markup if isinstance(markup, InlineKeyboardMarkup) else None,
+            )
 
 
 async def strip_buttons(query: CallbackQuery) -> None:
-    with suppress(BadRequest, Forbidden):  # gone, stripped before, or in a chat that has blocked us
-        await query.edit_message_reply_markup(None)
+    if isinstance(query.message, Message):
+        with suppress(BadRequest, Forbidden):  # gone, stripped before, or in a chat that has blocked us
+            await query.edit_message_reply_markup(None)
 
 
 def thread_of(message: Message) -> int:
@@ -62,8 +68,3 @@ def thread_of(message: Message) -> int:
     `message_thread_id` alone may be that of a mere chain of replies (https://core.telegram.org/bots/api#message).
     """
     return (message.message_thread_id or 0) if message.is_topic_message else 0
-
-
-def _inline(say: Say) -> Any:
-    markup = keyboard(say)
-    return markup if isinstance(markup, InlineKeyboardMarkup) else None

@@ -99,10 +99,12 @@ class Drafts:
                 asked["album"] = halves[0].album
             if draft is None:
                 whose = {"chat_id": chat_id, "thread_id": thread_id, "user_id": user_id}
+                if not halves:  # to ask is all that there is to do
+                    asked["status_at"] = now
                 await connection.execute(insert(jobs).values(**new_draft(now) | whose | asked, incoming=_dump(halves)))
                 return True
-            edited = {half.message_id for half in halves}
-            noted = [half for half in incoming(draft) if half.message_id not in edited]
+            edited = {(half.kind, half.message_id) for half in halves}
+            noted = [half for half in incoming(draft) if (half.kind, half.message_id) not in edited]
             news = {"incoming": _dump([*noted, *halves])} if halves else ask_anew(now)
             await change(connection, jobs.c.id == draft.id, rung(now) | asked | news)
         return True
@@ -138,7 +140,7 @@ class Drafts:
             row = (await connection.execute(select(*COLUMNS).where(held(job)).with_for_update())).one_or_none()
             if row is None:
                 raise Overtaken
-            left = [other for other in incoming(Job.of(row)) if other.message_id != half.message_id]
+            left = [other for other in incoming(Job.of(row)) if other != half]
             settled = await change(
                 connection,
                 held(job),

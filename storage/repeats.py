@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import and_, exists, insert, select
+from sqlalchemy import exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
@@ -25,14 +25,9 @@ class Repeats:
         What is rendered, and paid for, need only be sent.
         """
         now = self._database.now()
-        newer = jobs.alias()
-        is_repeated = exists().where(
-            newer.c.id > jobs.c.id, newer.c.photo_key == jobs.c.photo_key, newer.c.voice_key == jobs.c.voice_key
-        )
-        has_both = and_(jobs.c.photo_key.isnot(None), jobs.c.voice_key.isnot(None))
         async with self._database.begin() as connection:
-            failed = await _failed(connection, job_id, user_id, has_both & ~is_repeated)
-            if failed is None:
+            failed = await _failed(connection, job_id, user_id)
+            if failed is None or not failed.photo_key or not failed.voice_key or await _is_repeated(connection, failed):
                 return False
             state = State.DELIVERING if failed.video_key else State.COLLECTING
             kept = _columns(failed, (*_WHOSE, *PREPARED["photo_key"], *PREPARED["voice_key"], "video_key"))
@@ -105,10 +100,14 @@ class Repeats:
         await change(connection, jobs.c.id == draft.id, rung(now) | ask_anew(now) | lacking)
 
 
-async def _failed(connection: AsyncConnection, job_id: int, user_id: int, *more: Any) -> Job | None:
-    statement = select(*COLUMNS).where(
-        jobs.c.id == job_id, jobs.c.user_id == user_id, jobs.c.state == State.FAILED, *more
-    )
+async def _is_repeated(connection: AsyncConnection, failed: Job) -> bool:
+    """Asked only when the row is locked, since another replica may just have done it."""
+    same = (jobs.c.photo_key == failed.photo_key) & (jobs.c.voice_key == failed.voice_key)
+    return bool(await connection.scalar(select(exists().where(jobs.c.id > failed.id, same))))
+
+
+async def _failed(connection: AsyncConnection, job_id: int, user_id: int) -> Job | None:
+    statement = select(*COLUMNS).where(jobs.c.id == job_id, jobs.c.user_id == user_id, jobs.c.state == State.FAILED)
     row = (await connection.execute(statement.with_for_update())).one_or_none()
     return Job.of(row) if row else None
 
