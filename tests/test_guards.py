@@ -220,7 +220,7 @@ async def store_anew(self: Updates, batch: Sequence[tuple[int, int, str]]) -> No
         statement = sqlite_insert(updates).values(row)
         async with self._database.begin() as connection:
             await connection.execute(
-                statement.on_conflict_do_update(index_elements=[updates.c.update_id], set_={"due_at": now})
+                statement.on_conflict_do_update(index_elements=[updates.c.update_id], set_={"due_at": now, "raw": raw})
             )
 
 
