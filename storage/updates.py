@@ -117,11 +117,14 @@ class Updates:
 
 
 async def mark_handled(connection: AsyncConnection, update_id: int, *, error: str | None = None) -> bool:
-    """Mark the update within the transaction that holds its effect; False where it was handled before."""
+    """Mark the update within the transaction that holds its effect; False where it was handled before.
+
+    What somebody wrote is not kept once it is handled.
+    """
     marked = await connection.execute(
         update(updates)
         .where(updates.c.update_id == update_id, updates.c.due_at.isnot(None))
-        .values(due_at=None, claim=None, error=error)
+        .values(due_at=None, claim=None, error=error, **({"raw": ""} if error is None else {}))
         .returning(updates.c.update_id)
     )
     return marked.one_or_none() is not None
