@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.breaker import places_left
+from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
 from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
-from storage.schema import breaker, calls, jobs
+from storage.schema import calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
 _TOKEN_BYTES = 24
@@ -202,7 +202,7 @@ _MAY_ADMIT = select(
     and_(
         exists().where(jobs.c.state == State.QUEUED, jobs.c.due_at <= bindparam("now")),
         select(func.count()).where(_takes_a_place(jobs)).scalar_subquery() < bindparam("at_akool"),
-        ~exists().where(breaker.c.try_at > bindparam("now")),
+        ~IS_SHUT,
     )
 )
 
