@@ -153,7 +153,13 @@ class Service:
         intake = Intake(updates, updates_bell.set)
         dispatcher = Dispatcher(application, updates, clock)
         tracker = Tracker(
-            pipeline, jobs, ledger, clock, at_akool=settings.akool_max_concurrent, changed=statuses_bell.set
+            pipeline,
+            jobs,
+            ledger,
+            clock,
+            at_akool=settings.akool_max_concurrent,
+            spend_limit=settings.spend_limit_day,
+            changed=statuses_bell.set,
         )
         keeper = StatusKeeper(settings, clock, statuses=statuses, jobs=jobs, breaker=breaker, delivery=delivery)
         voice = OperatorsVoice(

@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from storage.quotas import Limits
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
 
@@ -111,6 +113,9 @@ class Settings(BaseSettings):
     allowed_chats: Ids = frozenset()
     admin_users: Ids = frozenset()
     daily_limit: int = Field(default=20, ge=0)
+    daily_limit_chat: int = Field(default=50, ge=0)
+    spend_limit_day: int | None = Field(default=None, ge=1)
+    max_pending_per_user: int = Field(default=3, ge=0)
     max_voice_seconds: float = Field(default=120, gt=0, le=3600)
     retention_days: float = Field(default=30, gt=0, le=36_500)
 
@@ -148,6 +153,16 @@ class Settings(BaseSettings):
     @property
     def stores_in_s3(self) -> bool:
         return self.media_store.startswith("s3://")
+
+    @property
+    def limits(self) -> Limits:
+        """The quotas; an operator's `/limit` may say otherwise."""
+        return Limits(
+            daily=self.daily_limit,
+            daily_chat=self.daily_limit_chat,
+            pending=self.max_pending_per_user,
+            spend=self.spend_limit_day,
+        )
 
     @property
     def akool_is_local(self) -> bool:

@@ -89,7 +89,7 @@ class Pipeline:
         if halves:
             return await self._take_in(job, halves)
         if job.has_photo and job.voice_key:
-            job = await self.drafts.enqueue(job, daily_limit=self.settings.daily_limit)
+            job = await self.drafts.enqueue(job, limits=self.settings.limits)
             self.ring()
             return job if job.state is State.COLLECTING else None
         expires_at = job.created_at + _DRAFT_LIFE_MS

@@ -30,13 +30,14 @@ class Tracker:
         clock: Clock,
         *,
         at_akool: int,
+        spend_limit: int | None,
         changed: Callable[[], None],
     ) -> None:
         self._pipeline = pipeline
         self._jobs = jobs
         self._ledger = ledger
         self._clock = clock
-        self._at_akool = at_akool
+        self._room: dict[str, Any] = {"at_akool": at_akool, "spend_limit": spend_limit}
         self._changed = changed
 
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[Work]:
@@ -44,7 +45,7 @@ class Tracker:
         if len(due) == most:
             return due
         try:
-            admitted = await self._ledger.admit(at_akool=self._at_akool, lease_ms=lease_ms, most=most - len(due))
+            admitted = await self._ledger.admit(**self._room, lease_ms=lease_ms, most=most - len(due))
         except DATABASE_ERRORS:
             log.exception("the queue can't be admitted from")  # but what is claimed already must be done
             return due
@@ -54,7 +55,7 @@ class Tracker:
         """When a job falls due, or a queued one can be admitted."""
         now = self._clock.now()
         due_at = await self._jobs.next_due()
-        if (due_at is None or due_at > now) and await self._ledger.may_admit(at_akool=self._at_akool):
+        if (due_at is None or due_at > now) and await self._ledger.may_admit(**self._room):
             return now
         return due_at
 

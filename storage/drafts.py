@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, exists, func, insert, select
+from sqlalchemy import and_, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.jobs import COLUMNS, Job, Overtaken, State, change, entered, held, look_again, rung
+from storage.quotas import Limits, refusal
 from storage.schema import jobs
 from storage.updates import mark_handled
 
-DAY_MS = 24 * 3600 * 1000
 _PREPARED = {
     "photo_key": ("photo_message_id", "photo_key", "photo_accepted"),
     "voice_key": ("voice_message_id", "voice_key", "voice_ms"),
@@ -172,34 +172,21 @@ class Drafts:
             await connection.execute(insert(jobs).values(**_new(now, state), **kept))
         return True
 
-    async def enqueue(self, job: Job, *, daily_limit: int) -> Job:
-        """Put a draft whose halves are both stored into the queue, or fail it for today's limit.
+    async def enqueue(self, job: Job, *, limits: Limits) -> Job:
+        """Put a draft whose halves are both stored into the queue, or fail it for a quota that is used up.
 
         Returned still collecting (and held) where another half has arrived meanwhile. Raises `Overtaken`.
         """
         now = self._database.now()
+        queued = {"queued_at": now, "due_at": now, "claim": None, "rung": 0}
         async with self._database.begin() as connection:
-            if self._database.is_postgres:  # one at a time for each user, or two could share the last place
-                await connection.execute(select(func.pg_advisory_xact_lock(job.user_id)))
-            if daily_limit and await _videos_of_today(connection, job.user_id, now) >= daily_limit:
-                values = entered(State.FAILED, now) | {"reason": "daily_limit"}
-            else:
-                values = entered(State.QUEUED, now) | {
-                    "queued_at": now,
-                    "due_at": now,
-                    "claim": None,
-                    "rung": 0,
-                }
+            reason = await refusal(connection, job, limits, now, locks=self._database.is_postgres)
+            values = entered(State.FAILED, now) | {"reason": reason} if reason else entered(State.QUEUED, now) | queued
             changed = await change(connection, held(job) & (jobs.c.incoming == "[]"), values)
             changed = changed or await change(connection, held(job), {"updated_at": now})
         if changed is None:
             raise Overtaken
         return changed
-
-    async def used_today(self, user_id: int) -> int:
-        """How many videos count against the user's limit: of the last 24 hours, without what failed free of charge."""
-        async with self._database.begin() as connection:
-            return await _videos_of_today(connection, user_id, self._database.now())
 
     async def _draft_for(
         self, connection: AsyncConnection, halves: Sequence[Half], chat_id: int, thread_id: int, user_id: int
@@ -246,9 +233,3 @@ def _has_message(draft: Job, message_id: int) -> bool:
 
 def _dump(halves: Sequence[Half]) -> str:
     return json.dumps([asdict(half) for half in halves])
-
-
-async def _videos_of_today(connection: AsyncConnection, user_id: int, now: int) -> int:
-    cost_nothing = jobs.c.state.in_((State.FAILED, State.CANCELLED)) & (jobs.c.paid == 0)
-    statement = select(func.count()).where(jobs.c.user_id == user_id, jobs.c.queued_at > now - DAY_MS, ~cost_nothing)
-    return int((await connection.execute(statement)).scalar_one())

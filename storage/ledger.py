@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
 from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
+from storage.quotas import spent_today
 from storage.schema import calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
@@ -48,10 +49,13 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def admit(self, *, at_akool: int, lease_ms: int, most: int) -> Sequence[tuple[Job, str]]:
+    async def admit(
+        self, *, at_akool: int, lease_ms: int, most: int, spend_limit: int | None = None
+    ) -> Sequence[tuple[Job, str]]:
         """Let queued jobs into the free places at AKOOL (`at_akool` in all), and write their calls down.
 
-        While the breaker is open, that is one job at a time, and seldom.
+        While the breaker is open, that is one job at a time, and seldom. Never are there more calls in 24 hours that
+        may have cost something than `spend_limit`.
 
         Turns are fair between users: whoever has the fewest jobs there comes first, then who waits longest.
         Returned are jobs in `submitting`, held by the caller, each with its call's token. Only who got the token
@@ -63,17 +67,26 @@ class Ledger:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADMISSION_LOCK})
             busy = select(func.count()).where(_takes_a_place(jobs))
             free = at_akool - (await connection.execute(busy)).scalar_one()
+            if spend_limit is not None:
+                free = min(free, spend_limit - await spent_today(connection, now))
             turns = (await connection.execute(_fair_turns(now).limit(max(0, min(free, most))))).all()
             if turns:
                 turns = turns[: await places_left(connection, len(turns), now)]
             intended = [await self._intend(connection, job_id, now, lease_ms) for (job_id,) in turns]
         return [admitted for admitted in intended if admitted is not None]
 
-    async def may_admit(self, *, at_akool: int) -> bool:
+    async def may_admit(self, *, at_akool: int, spend_limit: int | None = None) -> bool:
         """Whether `admit` would let somebody in now; a cheap look before it."""
-        now = {"now": self._database.now(), "at_akool": at_akool}
+        now = self._database.now()
         async with self._database.begin() as connection:
-            return bool(await connection.scalar(_MAY_ADMIT, now))
+            if not await connection.scalar(_MAY_ADMIT, {"now": now, "at_akool": at_akool}):
+                return False
+            return spend_limit is None or await spent_today(connection, now) < spend_limit
+
+    async def spent_today(self) -> int:
+        """How many create calls of the last 24 hours may have cost something."""
+        async with self._database.begin() as connection:
+            return await spent_today(connection, self._database.now())
 
     async def _intend(
         self, connection: AsyncConnection, job_id: int, now: int, lease_ms: int

@@ -31,9 +31,14 @@ def new_chat(here: World) -> Chat:
 async def ask_for_video(here: World) -> Chat:
     """Somebody new sends a photo and a short voice note."""
     chat = new_chat(here)
+    await send_pair(chat)
+    return chat
+
+
+async def send_pair(chat: Chat) -> None:
+    """A photo and a short voice note."""
     await chat.send_photo(PHOTO)
     await chat.send_voice(sound(seconds=1))
-    return chat
 
 
 async def video_in(chat: Chat) -> Message:

@@ -7,13 +7,16 @@ import pytest
 
 from databases import Clock, insert_job
 from storage.database import Database
-from storage.drafts import DAY_MS, Drafts, Half, Kind, incoming, is_complete
+from storage.drafts import Drafts, Half, Kind, incoming, is_complete
 from storage.jobs import OPEN, Job, Jobs, Overtaken, State
+from storage.quotas import Limits, Quotas
 from storage.updates import Updates
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LEASE_MS = 60_000
+DAY_MS = 24 * 3600 * 1000
+NO_LIMITS = Limits()
 
 
 def photo(message_id: int) -> Half:
@@ -61,6 +64,11 @@ class Desk:
         await self.send(voice(2))
         job = await self.drafts.settle(await self.claim(), photo(1), **PREPARED_PHOTO)
         return await self.drafts.settle(job, voice(2), **PREPARED_VOICE)
+
+
+async def used_today(desk: Desk) -> int:
+    left = await Quotas(desk.database).left(chat_id=7, user_id=7, limits=Limits(daily=100))
+    return 100 - (left.daily or 0)
 
 
 @pytest.fixture
@@ -194,7 +202,7 @@ async def test_who_has_lost_the_draft_settles_and_enqueues_nothing(desk: Desk, c
     with pytest.raises(Overtaken):
         await desk.drafts.settle(lost, photo(1))
     with pytest.raises(Overtaken):
-        await desk.drafts.enqueue(lost, daily_limit=0)
+        await desk.drafts.enqueue(lost, limits=NO_LIMITS)
     assert await desk.jobs.list() == [current]
 
 
@@ -211,7 +219,7 @@ async def test_a_photo_without_a_face_counts_once_its_owner_has_accepted_it(desk
     assert await desk.drafts.accept_photo(held.id, user_id=7)
     accepted = await desk.claim()
     assert is_complete(accepted)
-    await desk.drafts.enqueue(accepted, daily_limit=0)
+    await desk.drafts.enqueue(accepted, limits=NO_LIMITS)
     assert not await desk.drafts.accept_photo(held.id, user_id=7), "it is under way"
 
 
@@ -229,7 +237,7 @@ async def test_another_photo_may_take_the_place_of_one_without_a_face(desk: Desk
 
 async def test_a_complete_draft_goes_into_the_queue(desk: Desk, clock: Clock) -> None:
     clock.turn(seconds=1)
-    queued = await desk.drafts.enqueue(await desk.complete(), daily_limit=1)
+    queued = await desk.drafts.enqueue(await desk.complete(), limits=Limits(daily=1))
     assert (queued.state, queued.queued_at, queued.due_at, queued.claim) == (State.QUEUED, clock(), clock(), None)
 
 
@@ -238,19 +246,19 @@ async def test_a_draft_waits_for_a_half_that_arrived_meanwhile(desk: Desk) -> No
         await desk.send(half)
     held = await desk.drafts.settle(await desk.claim(), photo(1), **PREPARED_PHOTO)
     held = await desk.drafts.settle(held, voice(2), **PREPARED_VOICE)
-    waiting = await desk.drafts.enqueue(held, daily_limit=1)
+    waiting = await desk.drafts.enqueue(held, limits=Limits(daily=1))
     assert (waiting.state, waiting.claim, incoming(waiting)) == (State.COLLECTING, held.claim, [photo(3)])
 
 
 async def test_who_has_had_enough_for_a_day_is_told_so(desk: Desk) -> None:
     await insert_job(desk.database, State.DELIVERED, queued_at=desk.database.now())
-    refused = await desk.drafts.enqueue(await desk.complete(), daily_limit=1)
+    refused = await desk.drafts.enqueue(await desk.complete(), limits=Limits(daily=1))
     assert (refused.state, refused.reason, refused.due_at) == (State.FAILED, "daily_limit", None)
 
 
 async def test_no_limit_is_no_limit(desk: Desk) -> None:
     await insert_job(desk.database, State.DELIVERED, queued_at=desk.database.now())
-    assert (await desk.drafts.enqueue(await desk.complete(), daily_limit=0)).state is State.QUEUED
+    assert (await desk.drafts.enqueue(await desk.complete(), limits=NO_LIMITS)).state is State.QUEUED
 
 
 async def test_the_limit_counts_what_was_queued_in_the_last_24_hours_and_may_have_cost_something(
@@ -269,6 +277,6 @@ async def test_the_limit_counts_what_was_queued_in_the_last_24_hours_and_may_hav
     await insert_job(desk.database, State.COLLECTING)
     await insert_job(desk.database, State.DELIVERED, queued_at=hours_ago(1), user_id=8)
     await insert_job(desk.database, State.DELIVERED, queued_at=hours_ago(24))
-    assert await desk.drafts.used_today(7) == counted
+    assert await used_today(desk) == counted
     clock.turn(seconds=23 * 3600)
-    assert await desk.drafts.used_today(7) == 0
+    assert await used_today(desk) == 0
