@@ -97,6 +97,13 @@ async def reading(here: World) -> AsyncIterator[Database]:
         yield database
 
 
+async def delete_row(here: World, job: Job) -> None:
+    """Take a job's row away, as forgetting its owner does."""
+    path = here.settings.database_url.get_secret_value().removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        await asyncio.to_thread(connection.execute, "DELETE FROM jobs WHERE id = ?", (job.id,))
+
+
 @asynccontextmanager
 async def refusing(here: World, what: str) -> AsyncIterator[None]:
     """Let the database refuse such writes ("INSERT ON updates") until the end of the block, as on a full disk."""
