@@ -21,6 +21,7 @@ class Prepared:
     """What a half turned out to be, and what its job's row says of it from now on."""
 
     kind: Kind
+    key: str
     columns: dict[str, Any]
 
 
@@ -74,6 +75,7 @@ class Halves:
         await self._store.put(key, target)
         return Prepared(
             Kind.PHOTO,
+            key,
             {
                 "photo_key": key,
                 "photo_message_id": half.message_id,
@@ -88,6 +90,7 @@ class Halves:
         await self._store.put(key, target)
         return Prepared(
             Kind.VOICE,
+            key,
             {
                 "voice_key": key,
                 "voice_message_id": half.message_id,

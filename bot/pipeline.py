@@ -11,7 +11,7 @@ once, else None. A step that was interrupted, anywhere, is simply run again. Onl
 outcome is unknown waits for its callback, and then for its owner's word.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import Say
 from storage.database import DATABASE_ERRORS
 from storage.drafts import Drafts, Half, Kind, incoming
-from storage.jobs import Job, Jobs, State, look_again
+from storage.jobs import Job, Jobs, Overtaken, State, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, StoreError, new_key
 
@@ -102,9 +102,14 @@ class Pipeline:
     async def _take_in(self, job: Job, halves: list[Half]) -> Job | None:
         is_last_try = job.attempts + 1 >= _MOST_FETCHES_FROM_TELEGRAM
         outcomes = await self.halves.prepare_all(halves, is_last_try=is_last_try)
-        for half, outcome in zip(halves, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                job = await self._settle(job, half, outcome)
+        keys = {outcome.key for outcome in outcomes if isinstance(outcome, Prepared)}
+        try:
+            for half, outcome in zip(halves, outcomes, strict=True):
+                if not isinstance(outcome, Exception):
+                    job = await self._settle(job, half, outcome)
+        except Overtaken:
+            await self._delete(keys - {job.photo_key, job.voice_key})
+            raise
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -227,7 +232,11 @@ class Pipeline:
                 return await self.setbacks.not_saved(job, trouble)
             key = new_key("out", "mp4")
             await self.store.put(key, video)
-        return await self.jobs.advance(job, State.DELIVERING, video_key=key)
+        try:
+            return await self.jobs.advance(job, State.DELIVERING, video_key=key)
+        except Overtaken:
+            await self._delete([key])
+            raise
 
     async def _result_url(self, job: Job) -> str:
         """Where the result is; asked for anew where it was not to be had there."""
@@ -269,6 +278,12 @@ class Pipeline:
         Raises `Overtaken`. A lease that was over, though nobody had noticed, could else be taken over in the midst.
         """
         return await self.jobs.save(job, due_at=self.clock.now() + LEASE_MS, **columns)
+
+    async def _delete(self, keys: Collection[str]) -> None:
+        """Objects whose job turned out to be somebody else's by now, or forgotten."""
+        with suppress(StoreError):  # the sweeper finds them too
+            for key in keys:
+                await self.store.delete(key)
 
     def _url(self, key: str | None) -> str:
         """Signed late, just before AKOOL gets it; the row keeps the key and never a URL."""
