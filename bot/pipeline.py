@@ -11,8 +11,8 @@ once, else None. A step that was interrupted, anywhere, is simply run again. Onl
 outcome is unknown waits for its callback, and then for its owner's word.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,9 +104,14 @@ class Pipeline:
     async def _take_in(self, job: Job, halves: list[Half]) -> Job | None:
         is_last_try = job.attempts + 1 >= _MOST_FETCHES_FROM_TELEGRAM
         outcomes = await self.halves.prepare_all(halves, is_last_try=is_last_try)
-        for half, outcome in zip(halves, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                job = await self._settle(job, half, outcome)
+        keys = {outcome.key for outcome in outcomes if isinstance(outcome, Prepared)}
+        try:
+            for half, outcome in zip(halves, outcomes, strict=True):
+                if not isinstance(outcome, Exception):
+                    job = await self._settle(job, half, outcome)
+        except Overtaken:
+            await self._delete(keys - {job.photo_key, job.voice_key})
+            raise
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -116,8 +121,7 @@ class Pipeline:
         if isinstance(outcome, Prepared):
             replaces = job.photo_key if outcome.kind is Kind.PHOTO else job.voice_key
             told_anew = {"status_shown": None} if replaces else {}
-            async with self._kept_only_with_its_row(outcome.key):
-                return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
+            return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
         log.info("a half was refused", job=job.id, refusal=outcome)
         if not job.photo_key and not job.voice_key and len(incoming(job)) == 1:
             message_id = {f"{half.kind}_message_id": half.message_id}  # what the clear word will reply to
@@ -231,8 +235,11 @@ class Pipeline:
                 return await self.setbacks.not_saved(job, trouble)
             key = new_key("out", "mp4")
             await self.store.put(key, video)
-        async with self._kept_only_with_its_row(key):
+        try:
             return await self.jobs.advance(job, State.DELIVERING, video_key=key)
+        except Overtaken:
+            await self._delete([key])
+            raise
 
     async def _result_url(self, job: Job) -> str:
         """Where the result is; asked for anew where it was not to be had there."""
@@ -280,14 +287,11 @@ class Pipeline:
         """
         return await self.jobs.save(job, due_at=self.clock.now() + LEASE_MS, **columns)
 
-    @asynccontextmanager
-    async def _kept_only_with_its_row(self, key: str) -> AsyncIterator[None]:
-        """An object whose job is somebody else's by now, or forgotten, goes at once."""
-        try:
-            yield
-        except Overtaken:
-            await self.store.delete(key)
-            raise
+    async def _delete(self, keys: Collection[str]) -> None:
+        """Objects whose job turned out to be somebody else's by now, or forgotten."""
+        with suppress(StoreError):  # the sweeper finds them too
+            for key in keys:
+                await self.store.delete(key)
 
     def _url(self, key: str | None) -> str:
         """Signed late, just before AKOOL gets it; the row keeps the key and never a URL."""

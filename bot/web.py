@@ -102,12 +102,12 @@ class Web:
     async def _hear(self, token: str, callback: akool.Callback) -> None:
         now = self.clock.now()
         ask_at = now + int(self.settings.akool_poll_seconds * SECOND_MS)
-        job = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
-        if job is None:
-            call = await self.ledger.get(token)
-            if call is None or call.akool_id != callback.id:
-                raise HTTPException(403)
-            return  # its owner has had it forgotten
+        arrival = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
+        if arrival is None:
+            raise HTTPException(403)
+        job = arrival.job
+        if job is None:  # forgotten
+            return
         rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
         is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
         asked_long_ago = now - job.updated_at > _ASK_AGAIN_AFTER_MS

@@ -1,11 +1,12 @@
 """The breaker: while AKOOL refuses the account itself, no job is submitted, but one at a time to see if it is over.
 
-It is a row, so that a restart does not forget it and all replicas share it. `Ledger.admit` asks it.
+It is a row, so that a restart does not forget it and all replicas share it. `Ledger.admit` asks it. A row beside it is
+the operator's own pause: while that is there, nothing is submitted at all.
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +16,6 @@ from storage.schema import breaker
 
 _NAME = "akool"
 _OPERATOR = "operator"
-_FOR_EVER = 1 << 52
 _FIRST_WAIT_MS = 20_000
 _LONGEST_WAIT_MS = 15 * 60_000
 _ANSWER_COMES_WITHIN_MS = 3 * 60_000  # until then nobody else tries
@@ -32,6 +32,10 @@ class Pause:
 
 
 _COLUMNS = tuple(breaker.c[name] for name in Pause.__slots__)
+_IS_PAUSED = exists().where(breaker.c.name == _OPERATOR)
+
+IS_SHUT = _IS_PAUSED | exists().where(breaker.c.name == _NAME, breaker.c.try_at > bindparam("now"))
+"""Whether nobody may be submitted `now`."""
 
 
 class Breaker:
@@ -70,24 +74,22 @@ class Breaker:
 
     # --- the operator's own pause ---
 
-    async def pause_all(self) -> None:
+    async def pause_all(self, reason: str = "operator") -> None:
         """Submit nothing at all until `resume_all`."""
         now = self._database.now()
         insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        pause = {"name": _OPERATOR, "reason": reason, "since": now, "try_at": now}
         async with self._database.begin() as connection:
-            await connection.execute(
-                insert(breaker)
-                .values(name=_OPERATOR, reason=_OPERATOR, since=now, try_at=_FOR_EVER)
-                .on_conflict_do_nothing()
-            )
+            await connection.execute(insert(breaker).values(**pause).on_conflict_do_nothing())
 
     async def resume_all(self) -> None:
         async with self._database.begin() as connection:
             await connection.execute(delete(breaker).where(breaker.c.name == _OPERATOR))
 
     async def is_paused(self) -> bool:
+        """Whether the operator has paused everything."""
         async with self._database.begin() as connection:
-            return await _is_paused(connection)
+            return bool(await connection.scalar(select(_IS_PAUSED)))
 
 
 async def current(connection: AsyncConnection) -> Pause | None:
@@ -95,20 +97,15 @@ async def current(connection: AsyncConnection) -> Pause | None:
     return Pause(*row) if row else None
 
 
-async def _is_paused(connection: AsyncConnection) -> bool:
-    return bool(await connection.scalar(select(exists().where(breaker.c.name == _OPERATOR))))
-
-
 async def places_left(connection: AsyncConnection, free: int, now: int) -> int:
     """How many of the free places may be taken: during a pause one, when it is time, and then none for a while."""
-    if await _is_paused(connection):
+    if await connection.scalar(select(_IS_PAUSED)):
         return 0
     pause = await current(connection)
     if pause is None:
         return free
     if now < pause.try_at or free <= 0:
         return 0
-    await connection.execute(
-        update(breaker).where(breaker.c.name == _NAME).values(try_at=now + _ANSWER_COMES_WITHIN_MS)
-    )
+    ours = breaker.c.name == _NAME
+    await connection.execute(update(breaker).where(ours).values(try_at=now + _ANSWER_COMES_WITHIN_MS))
     return 1

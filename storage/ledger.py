@@ -9,18 +9,18 @@ is closed when its render is over, or when its outcome is settled otherwise.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.breaker import places_left
+from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
 from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
 from storage.quotas import spent_today
-from storage.schema import breaker, calls, jobs
+from storage.schema import calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
 _TOKEN_BYTES = 24
@@ -40,6 +40,13 @@ class Call:
     outcome: str | None
     heard: int
     closed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """That a call's `_id` has come home: to its job as it is now; None where the job was forgotten meanwhile."""
+
+    job: Job | None
 
 
 _CALL = tuple(calls.c[name] for name in Call.__slots__)
@@ -104,7 +111,7 @@ class Ledger:
         await connection.execute(insert(calls).values(token=token, job_id=job_id, created_at=now))
         return job, token
 
-    async def arrived(self, token: str, akool_id: str, *, ask_at: int) -> Job | None:
+    async def arrived(self, token: str, akool_id: str, *, ask_at: int) -> Arrival | None:
         """AKOOL has the job under `akool_id`: its answer or its callback says so. Idempotent.
 
         The job goes to `rendering`, due at `ask_at`, unless it is further already. None where the token is unknown,
@@ -128,8 +135,8 @@ class Ledger:
             rendering = {"akool_id": akool_id, "paid": 1, "reason": None, "due_at": ask_at, "claim": None, "rung": 0}
             changed = await change(connection, waiting, entered(State.RENDERING, now) | rendering)
             if changed is None and call.akool_id is None:  # it ended meanwhile, and cost something all the same
-                return await change(connection, jobs.c.id == call.job_id, {"paid": 1})
-            return changed or job
+                changed = await change(connection, jobs.c.id == call.job_id, {"paid": 1})
+            return Arrival(changed or job)
 
     async def close(self, job: Job, *, outcome: str, state: State, **columns: Any) -> Job:
         """Close the job's open call and move the job on, in one transaction.
@@ -142,7 +149,7 @@ class Ledger:
             changed = await change(connection, held(job), moved(job, state, now) | columns)
             if changed is None:
                 raise Overtaken
-            await close_open_call(connection, job.id, outcome, now)
+            await close_open_calls(connection, [job.id], outcome, now)
         return changed
 
     async def risk_again(self, job_id: int, *, user_id: int) -> bool:
@@ -165,7 +172,7 @@ class Ledger:
         async with self._database.begin() as connection:
             if await change(connection, unsure, entered(state, now) | columns) is None:
                 return False
-            await close_open_call(connection, job_id, "unknown", now)
+            await close_open_calls(connection, [job_id], "unknown", now)
         return True
 
     async def cancel(self, job_id: int, *, states: frozenset[State]) -> Job | None:
@@ -178,7 +185,7 @@ class Ledger:
         async with self._database.begin() as connection:
             cancelled = await change(connection, where, entered(State.CANCELLED, now))
             if cancelled is not None:
-                await close_open_call(connection, job_id, "unknown", now)
+                await close_open_calls(connection, [job_id], "unknown", now)
         return cancelled
 
     async def heard(self, token: str, *, rank: int) -> bool:
@@ -215,7 +222,7 @@ _MAY_ADMIT = select(
     and_(
         exists().where(jobs.c.state == State.QUEUED, jobs.c.due_at <= bindparam("now")),
         select(func.count()).where(_takes_a_place(jobs)).scalar_subquery() < bindparam("at_akool"),
-        ~exists().where(breaker.c.try_at > bindparam("now")),
+        ~IS_SHUT,
     )
 )
 
@@ -232,10 +239,11 @@ def _fair_turns(now: int) -> Any:
     return select(turns.c.id).order_by(turns.c.turn, turns.c.queued_at, turns.c.id)
 
 
-async def close_open_call(connection: AsyncConnection, job_id: int, outcome: str, now: int) -> None:
+async def close_open_calls(connection: AsyncConnection, job_ids: Collection[int], outcome: str, now: int) -> None:
+    """Close the open calls of jobs that are locked."""
     await connection.execute(
         update(calls)
-        .where(calls.c.job_id == job_id, calls.c.closed_at.is_(None))
+        .where(calls.c.job_id.in_(job_ids), calls.c.closed_at.is_(None))
         .values(outcome=func.coalesce(calls.c.outcome, outcome), closed_at=now)
     )
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.schema import peers
@@ -34,6 +35,7 @@ class Peer:
 
 
 _COLUMNS = tuple(peers.c[name] for name in Peer.__slots__)
+_IS_DECIDED = or_(peers.c.access.isnot(None), peers.c.daily_limit.isnot(None))
 _CHOICES = {"language": None, "is_round": 0, "keeps_chatter": 0}
 
 # Built once, since it runs at every update.
@@ -47,8 +49,7 @@ class Peers:
     async def get(self, *ids: int) -> list[Peer]:
         """The peers in the order asked for."""
         async with self._database.begin() as connection:
-            rows = await connection.execute(_AMONG, {"ids": ids})
-            found = {row.id: _peer(row) for row in rows}
+            found = {row.id: _peer(row) for row in await connection.execute(_AMONG, {"ids": ids})}
         return [found.get(peer_id) or Peer(peer_id) for peer_id in ids]
 
     async def choose(self, peer_id: int, **columns: Any) -> None:
@@ -62,19 +63,21 @@ class Peers:
             )
 
     async def listed(self) -> Sequence[Peer]:
-        """Those whose access or limit an operator has changed."""
-        changed = or_(peers.c.access.isnot(None), peers.c.daily_limit.isnot(None))
+        """Those whose access or limit the operator has decided."""
+        statement = select(*_COLUMNS).where(_IS_DECIDED).order_by(peers.c.id)
         async with self._database.begin() as connection:
-            return [
-                _peer(row) for row in await connection.execute(select(*_COLUMNS).where(changed).order_by(peers.c.id))
-            ]
+            return [_peer(row) for row in await connection.execute(statement)]
 
     async def forget(self, peer_id: int) -> None:
         """What the peer has chosen goes; what the operator has decided about it stays."""
         async with self._database.begin() as connection:
-            await connection.execute(update(peers).where(peers.c.id == peer_id).values(**_CHOICES))
-            undecided = and_(peers.c.access.is_(None), peers.c.daily_limit.is_(None))
-            await connection.execute(delete(peers).where(peers.c.id == peer_id, undecided))
+            await forget(connection, peer_id)
+
+
+async def forget(connection: AsyncConnection, peer_id: int) -> None:
+    ours = peers.c.id == peer_id
+    await connection.execute(delete(peers).where(ours, ~_IS_DECIDED))
+    await connection.execute(update(peers).where(ours).values(**_CHOICES))
 
 
 def _peer(row: Any) -> Peer:

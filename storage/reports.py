@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from storage.database import Database
 from storage.jobs import COLUMNS, Job, Jobs, State
 from storage.quotas import spent_today
-from storage.schema import jobs, updates
+from storage.schema import jobs
+from storage.updates import Updates
 
 _DAY_MS = 24 * 3600 * 1000
 _WEEK_MS = 7 * _DAY_MS
@@ -33,10 +34,12 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs = Jobs(database)
+        self._updates = Updates(database)
 
     async def today(self) -> Report:
-        by_state = await self._jobs.counts()
         now = self._database.now()
+        by_state = await self._jobs.counts()
+        set_aside = await self._updates.count_set_aside()
         ended = select(jobs.c.state, func.count()).where(jobs.c.updated_at > now - _DAY_MS).group_by(jobs.c.state)
         renders = select(jobs.c.rendered_at - jobs.c.submitted_at).where(jobs.c.rendered_at > now - _DAY_MS)
         failed = (
@@ -45,7 +48,6 @@ class Reports:
             .order_by(jobs.c.updated_at.desc(), jobs.c.id.desc())
             .limit(_MOST_ERRORS)
         )
-        set_aside = select(func.count()).select_from(updates).where(updates.c.error.isnot(None))
         async with self._database.begin() as connection:
             today = {State(state): count for state, count in await connection.execute(ended)}
             times = [took_ms for took_ms in await connection.scalars(renders) if took_ms is not None]
@@ -56,5 +58,5 @@ class Reports:
                 median_render_ms=int(median(times)) if times else None,
                 last_errors=[Job.of(row) for row in await connection.execute(failed)],
                 spent_today=await spent_today(connection, now),
-                set_aside=int(await connection.scalar(set_aside) or 0),
+                set_aside=set_aside,
             )

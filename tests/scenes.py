@@ -33,9 +33,14 @@ def new_chat(here: World) -> Chat:
 async def ask_for_video(here: World) -> Chat:
     """Somebody new sends a photo and a short voice note."""
     chat = new_chat(here)
+    await send_pair(chat)
+    return chat
+
+
+async def send_pair(chat: Chat) -> None:
+    """A photo and a short voice note."""
     await chat.send_photo(PHOTO)
     await chat.send_voice(sound(seconds=1))
-    return chat
 
 
 async def video_in(chat: Chat) -> Message:
@@ -113,6 +118,13 @@ async def reading(here: World) -> AsyncIterator[Database]:
     """The database as the commands see it beside the running service."""
     async with open_reader(here.settings.database_url.get_secret_value(), now=Clock().now) as database:
         yield database
+
+
+async def delete_row(here: World, job: Job) -> None:
+    """Take a job's row away, as forgetting its owner does."""
+    path = here.settings.database_url.get_secret_value().removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        await asyncio.to_thread(connection.execute, "DELETE FROM jobs WHERE id = ?", (job.id,))
 
 
 @asynccontextmanager

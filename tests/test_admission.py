@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from databases import insert_job, reload, until_waiting
+from databases import Clock, insert_job, reload, until_waiting
+from storage.breaker import Breaker
 from storage.database import Database
 from storage.jobs import AT_AKOOL, Jobs, State
 from storage.ledger import Call, Ledger
@@ -28,9 +29,9 @@ def jobs(database: Database) -> Jobs:
     return Jobs(database)
 
 
-async def admit(ledger: Ledger, *, at_akool: int = 9, most: int = 9) -> dict[int, str]:
+async def admit(ledger: Ledger, *, at_akool: int = 9, most: int = 9, spend_limit: int | None = None) -> dict[int, str]:
     """The admitted jobs' ids, in their order, and their tokens."""
-    admitted = await ledger.admit(at_akool=at_akool, lease_ms=LEASE_MS, most=most)
+    admitted = await ledger.admit(at_akool=at_akool, lease_ms=LEASE_MS, most=most, spend_limit=spend_limit)
     return {job.id: token for job, token in admitted}
 
 
@@ -86,6 +87,63 @@ async def test_admissions_at_the_same_time_share_the_places(database: Database, 
     assert len(admitted) == len(dict(admitted)) == len(set(dict(admitted).values())) == 6
     async with database.begin() as connection:
         assert await connection.scalar(select(func.count()).select_from(calls)) == 6
+
+
+# --- the day's spending ---
+
+
+async def test_no_more_is_spent_in_a_day_than_may_be(database: Database, ledger: Ledger, clock: Clock) -> None:
+    """Whatever waits; and what turned out to cost nothing may be spent anew."""
+    for _ in range(6):
+        await insert_job(database, State.QUEUED)
+    assert len(await admit(ledger, most=1, spend_limit=3)) == 1
+    assert await ledger.may_admit(at_akool=9, spend_limit=3)
+    [first, *_] = admitted = await ledger.admit(at_akool=9, lease_ms=LEASE_MS, most=9, spend_limit=3)
+    assert len(admitted) == 2
+    assert (await ledger.spent_today(), await admit(ledger, spend_limit=3)) == (3, {})
+    assert not await ledger.may_admit(at_akool=9, spend_limit=3)
+    assert not await ledger.may_admit(at_akool=9, spend_limit=2), "less than was spent already"
+    assert await admit(ledger, spend_limit=2) == {}
+    assert await ledger.may_admit(at_akool=9), "no limit"
+    await ledger.close(first[0], outcome="refused", state=State.FAILED)
+    assert await ledger.may_admit(at_akool=9, spend_limit=3)
+    assert len(await admit(ledger, spend_limit=3)) == 1
+    clock.turn(seconds=24 * 3600)
+    assert await ledger.may_admit(at_akool=9, spend_limit=3)
+    assert len(await admit(ledger, at_akool=99, spend_limit=3)) == 2
+
+
+async def test_who_may_spend_may_not_be_let_in_for_all_that(database: Database, ledger: Ledger) -> None:
+    """The other conditions hold as ever."""
+    assert not await ledger.may_admit(at_akool=9, spend_limit=9), "nobody waits"
+    await insert_job(database, State.QUEUED)
+    await insert_job(database, State.RENDERING)
+    assert not await ledger.may_admit(at_akool=1, spend_limit=9), "no place is free"
+    assert await ledger.may_admit(at_akool=2, spend_limit=9)
+
+
+async def test_admissions_at_the_same_time_share_what_may_be_spent(database: Database, replica: Database) -> None:
+    for user_id in range(10):
+        await insert_job(database, State.QUEUED, user_id=user_id)
+    shares = await asyncio.gather(
+        *(admit(Ledger(where), at_akool=99, most=2, spend_limit=5) for where in (database, replica) * 4)
+    )
+    assert sum(map(len, shares)) == 5
+
+
+async def test_a_day_that_is_spent_costs_the_single_try_of_a_pause_nothing(
+    database: Database, ledger: Ledger, clock: Clock
+) -> None:
+    await insert_job(database, State.QUEUED)
+    await admit(ledger)
+    await insert_job(database, State.QUEUED)
+    await Breaker(database).trip("OutOfCredit", tried_at=clock())
+    clock.turn(seconds=20)
+    assert await admit(ledger, spend_limit=1) == {}
+    assert len(await admit(ledger, spend_limit=2)) == 1
+
+
+# --- written down before ---
 
 
 async def test_the_database_itself_refuses_a_second_open_call(database: Database, ledger: Ledger) -> None:

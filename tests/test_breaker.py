@@ -1,12 +1,17 @@
-"""The breaker: while the account is refused, one job at a time may try, seldom; on both engines."""
+"""The breaker: while the account is refused, one job at a time may try, seldom; on both engines.
+
+And the operator's own pause beside it.
+"""
 
 import pytest
+from sqlalchemy import select
 
 from databases import Clock, insert_job
 from storage.breaker import Breaker
 from storage.database import Database
 from storage.jobs import State
 from storage.ledger import Ledger
+from storage.schema import breaker as table
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -79,3 +84,66 @@ async def test_only_the_first_reset_ends_a_pause(breaker: Breaker) -> None:
     await breaker.trip("OutOfCredit", tried_at=0)
     assert [await breaker.reset(), await breaker.reset()] == [True, False]
     assert await breaker.pause() is None
+
+
+# --- the operator's own pause ---
+
+
+async def test_while_the_operator_pauses_nothing_is_admitted_however_long(
+    database: Database, breaker: Breaker, clock: Clock
+) -> None:
+    await insert_job(database, State.QUEUED)
+    await breaker.pause_all()
+    for _ in range(2):
+        assert await breaker.is_paused()
+        assert await admitted(database) == 0
+        assert not await Ledger(database).may_admit(at_akool=9)
+        clock.turn(seconds=365 * 24 * 3600)
+    await breaker.resume_all()
+    assert not await breaker.is_paused()
+    assert await Ledger(database).may_admit(at_akool=9)
+    assert await admitted(database) == 1
+
+
+async def test_while_the_operator_pauses_no_single_job_tries_either(
+    database: Database, breaker: Breaker, clock: Clock
+) -> None:
+    """... and no try is lost by that."""
+    await insert_job(database, State.QUEUED)
+    await breaker.trip("OutOfCredit", tried_at=clock())
+    clock.turn(seconds=20)
+    await breaker.pause_all()
+    assert not await Ledger(database).may_admit(at_akool=9)
+    assert await admitted(database) == 0
+    await breaker.resume_all()
+    assert await admitted(database) == 1
+
+
+async def test_pausing_twice_is_pausing_once(breaker: Breaker) -> None:
+    await breaker.resume_all()
+    for _ in range(2):
+        await breaker.pause_all()
+    await breaker.resume_all()
+    assert not await breaker.is_paused()
+
+
+async def test_the_operators_pause_and_akools_leave_each_other_alone(
+    database: Database, breaker: Breaker, clock: Clock
+) -> None:
+    await breaker.pause_all(reason="maintenance")
+    assert await breaker.pause() is None
+    assert not await breaker.reset(), "AKOOL had taken every job"
+    assert await breaker.is_paused()
+    await breaker.trip("OutOfCredit", tried_at=clock())
+    tripped = await breaker.pause()
+    await breaker.resume_all()
+    assert await breaker.pause() == tripped
+    assert tripped is not None
+    assert tripped.reason == "OutOfCredit"
+    await breaker.pause_all()
+    assert await breaker.pause() == tripped
+    assert await breaker.reset()
+    assert await breaker.is_paused()
+    async with database.begin() as connection:
+        names = list(await connection.scalars(select(table.c.name)))
+    assert names == ["operator"]

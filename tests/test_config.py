@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.config import Settings, SettingsError
+from storage.quotas import Limits
 
 GOOD = {
     "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1",
@@ -79,6 +80,9 @@ def test_all_problems_are_told_together_and_none_repeats_a_value(monkeypatch: py
         ({"AKOOL_RESOLUTION": "720p"}, "AKOOL_RESOLUTION"),
         ({"MEDIA_DELIVERY": "http://cdn.example"}, "MEDIA_DELIVERY: must begin with https://"),
         ({"AKOOL_MAX_CONCURRENT": "0"}, "AKOOL_MAX_CONCURRENT"),
+        ({"DAILY_LIMIT_CHAT": "-1"}, "DAILY_LIMIT_CHAT"),
+        ({"MAX_PENDING_PER_USER": "-1"}, "MAX_PENDING_PER_USER"),
+        ({"SPEND_LIMIT_DAY": "0"}, "SPEND_LIMIT_DAY"),
     ],
 )
 def test_each_contradiction_has_a_sentence(
@@ -106,6 +110,12 @@ def test_ids_are_numbers_or_a_star(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_users == {7, 8}
     assert settings.allowed_chats == {-1001}
     assert settings.admin_users == {"*"}
+
+
+def test_the_quotas_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, **GOOD).limits == Limits(daily=20, daily_chat=50, pending=3, spend=None)
+    quotas = {"DAILY_LIMIT": "1", "DAILY_LIMIT_CHAT": "0", "MAX_PENDING_PER_USER": "2", "SPEND_LIMIT_DAY": "4"}
+    assert read(monkeypatch, **GOOD, **quotas).limits == Limits(daily=1, daily_chat=0, pending=2, spend=4)
 
 
 def test_a_secret_may_come_from_a_file_which_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

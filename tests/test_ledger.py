@@ -8,7 +8,7 @@ from sqlalchemy import select
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
 from storage.jobs import FREE, OPEN, Job, Jobs, Overtaken, State
-from storage.ledger import SUBMIT_UNKNOWN, Call, Ledger
+from storage.ledger import SUBMIT_UNKNOWN, Arrival, Call, Ledger
 from storage.schema import calls
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -40,6 +40,14 @@ async def submit(database: Database) -> tuple[Job, str]:
     return admitted
 
 
+async def arrive(ledger: Ledger, token: str, akool_id: str = "video", *, ask_at: int = ASK_AT) -> Job:
+    """The job that an `_id` has come home to."""
+    arrival = await ledger.arrived(token, akool_id, ask_at=ask_at)
+    assert arrival is not None
+    assert arrival.job is not None
+    return arrival.job
+
+
 async def call_of(ledger: Ledger, token: str) -> Call:
     call = await ledger.get(token)
     assert call is not None
@@ -55,12 +63,11 @@ async def test_the_answer_brings_the_id_home(database: Database, ledger: Ledger,
     job, token = await submit(database)
     if state is State.QUEUED:
         await ledger.close(job, outcome="unknown", state=State.QUEUED, claim=None)
-    rendering = await ledger.arrived(token, "video", ask_at=ASK_AT)
-    assert rendering is not None
+    rendering = await arrive(ledger, token)
     assert (rendering.state, rendering.akool_id, rendering.paid, rendering.claim, rendering.due_at) == (
         State.RENDERING, "video", 1, None, ASK_AT,
     )  # fmt: skip
-    assert await ledger.arrived(token, "video", ask_at=99) == rendering == await reload(database, job)
+    assert await arrive(ledger, token, ask_at=99) == rendering == await reload(database, job)
     call = await call_of(ledger, token)
     assert (call.akool_id, call.outcome) == ("video", "accepted")
     assert await admit(ledger) == {}
@@ -69,8 +76,8 @@ async def test_the_answer_brings_the_id_home(database: Database, ledger: Ledger,
 async def test_answer_and_callback_at_once_are_one_arrival(database: Database, replica: Database) -> None:
     job, token = await submit(database)
     tellers = (Ledger(database), Ledger(replica)) * 3
-    arrivals = await asyncio.gather(*(ledger.arrived(token, "video", ask_at=ASK_AT) for ledger in tellers))
-    assert {arrival.state for arrival in arrivals if arrival} == {State.RENDERING}
+    arrivals = await asyncio.gather(*(arrive(ledger, token) for ledger in tellers))
+    assert {arrival.state for arrival in arrivals} == {State.RENDERING}
     story = [state for state, _ in (await reload(database, job)).story]
     assert story == [State.QUEUED, State.SUBMITTING, State.RENDERING]
 
@@ -91,8 +98,7 @@ async def test_a_callback_before_the_answer_takes_the_job_from_its_submitter(
 async def test_a_job_that_has_ended_stays_so_but_its_money_is_in_the_book(database: Database, ledger: Ledger) -> None:
     job, token = await submit(database)
     ended = await ledger.close(job, outcome="unknown", state=State.FAILED, reason=SUBMIT_UNKNOWN)
-    told = await ledger.arrived(token, "video", ask_at=ASK_AT)
-    assert told is not None
+    told = await arrive(ledger, token)
     assert (told.state, told.reason, told.due_at) == (State.FAILED, SUBMIT_UNKNOWN, None)
     assert told.story == ended.story
     call = await call_of(ledger, token)
@@ -117,8 +123,7 @@ async def test_a_job_cancelled_while_it_was_submitted_closes_its_call_and_is_mar
     [call] = await ledger.of_job(job.id)
     assert (call.outcome, call.closed_at) == ("unknown", database.now())
 
-    told = await ledger.arrived(token, "video", ask_at=ASK_AT)
-    assert told is not None
+    told = await arrive(ledger, token)
     assert (told.state, told.paid) == (State.CANCELLED, 1)
     [call] = await ledger.of_job(job.id)
     assert (call.outcome, call.akool_id) == ("accepted", "video")
@@ -159,8 +164,7 @@ async def test_a_refused_call_is_closed_and_the_job_tried_again(
 
 async def test_an_accepted_call_stays_accepted_whatever_becomes_of_its_job(database: Database, ledger: Ledger) -> None:
     _, token = await submit(database)
-    rendering = await ledger.arrived(token, "video", ask_at=ASK_AT)
-    assert rendering is not None
+    rendering = await arrive(ledger, token)
     await ledger.close(rendering, outcome="unknown", state=State.FAILED, reason="render_timeout")
     call = await call_of(ledger, token)
     assert (call.outcome, call.closed_at) == ("accepted", database.now())
@@ -224,4 +228,4 @@ async def test_an_arrival_and_a_decision_at_once_do_not_lock_each_other_out(post
         closing = asyncio.create_task(ledger.close(job, outcome="refused", state=State.QUEUED))
         await until_waiting(postgres, sessions=2)
     outcomes = await asyncio.gather(arrival, closing, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [Job, Overtaken]
+    assert [type(outcome) for outcome in outcomes] == [Arrival, Overtaken]

@@ -40,7 +40,7 @@ class Everybody(RuleBasedStateMachine):
     def __init__(self, universe: Universe) -> None:
         super().__init__()
         self._universe = universe
-        self._opening = universe.world(daily_limit=0, akool_max_concurrent=2)
+        self._opening = universe.world(daily_limit=0, max_pending_per_user=0, akool_max_concurrent=2)
         self._blocks: dict[int, list[Outage]] = {}
         self.world = universe.do(self._opening.__aenter__())
         self.world.patience_seconds = _HOURS

@@ -19,7 +19,7 @@ from bot.sandbox.server import HangUp
 from bot.sandbox.stand_in import Fault
 from bot.sandbox.videos import COMPLETED
 from clocks import TurnableClock
-from scenes import ask_for_video, calls_of, job_in, passing, reading, refusing, says, video_in
+from scenes import ask_for_video, calls_of, job_in, passing, reading, refusing, says, send_pair, video_in
 from storage.jobs import Job, State
 from storage.schema import alarms as table_of_alarms
 from world import World, render_cheaply, world
@@ -254,6 +254,41 @@ async def alarms_in(here: World) -> Sequence[Row[Any]]:
     """The troubles that the operator was told of, or is to be told of."""
     async with reading(here) as database, database.begin() as connection:
         return (await connection.execute(select(table_of_alarms))).all()
+
+
+# --- what may not be spent ---
+
+
+async def test_who_asks_on_a_day_that_is_spent_causes_no_call(tmp_path: Path, clock: TurnableClock) -> None:
+    async with world(tmp_path, clock=clock, spend_limit_day=1) as here:
+        first = await ask_for_video(here)
+        await passing(here, clock, first, video_in(first))
+        second = await ask_for_video(here)
+        refused = await passing(here, clock, second, job_in(here, second, State.FAILED))
+        assert (refused.reason, refused.paid, len(here.akool.creates)) == ("spend_limit", 0, 1)
+
+        clock.turn(seconds=DAY_SECONDS)
+        third = await ask_for_video(here)
+        await passing(here, clock, third, video_in(third))
+        assert len(here.akool.creates) == 2
+
+
+async def test_who_has_enough_under_way_is_not_queued_for_more(tmp_path: Path, clock: TurnableClock) -> None:
+    """Others are, and so is whoever it was once there is room again."""
+    async with world(tmp_path, clock=clock, max_pending_per_user=1, akool_max_concurrent=9) as here:
+        here.akool.hold()
+        chat, other = await ask_for_video(here), await ask_for_video(here)
+        for busy in (chat, other):
+            await job_in(here, busy, State.RENDERING)
+        await send_pair(chat)
+        refused = await passing(here, clock, chat, job_in(here, chat, State.FAILED))
+        assert (refused.reason, len(here.akool.creates)) == ("too_many_pending", 2)
+
+        for video in here.akool.videos:
+            await here.akool.finish(video)
+        await passing(here, clock, chat, video_in(chat))
+        await send_pair(chat)
+        await passing(here, clock, chat, job_in(here, chat, State.RENDERING))
 
 
 # --- unknown: perhaps accepted, never repeated ---

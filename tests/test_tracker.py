@@ -1,13 +1,15 @@
-"""The loop that moves jobs, on its way out."""
+"""The loop that moves jobs: when it looks again, and how it ends."""
 
 import asyncio
 from typing import Any
 
+import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.tracker import Tracker
 from clocks import TurnableClock
 from databases import insert_job
+from storage.breaker import Breaker
 from storage.database import Database
 from storage.jobs import Job, Jobs, State
 from storage.ledger import Ledger
@@ -51,3 +53,28 @@ async def test_who_stops_waits_for_the_answer_to_a_call_that_may_be_paid_for() -
     assert work.cancelled()
     assert pipeline.heard
     await engine.dispose()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_queue_that_is_shut_is_not_looked_at_again_and_again(database: Database) -> None:
+    """By the day's spending, or by the operator: it may open without a bell, which the worker's idle time is for."""
+    clock, breaker = TurnableClock(), Breaker(database)
+    database.now = clock.now
+    nobody: Any = None
+    tracker = Tracker(nobody, Jobs(database), Ledger(database), clock, at_akool=9, spend_limit=1, changed=lambda: None)
+    for _ in range(2):
+        await insert_job(database, State.QUEUED)
+    await breaker.pause_all()
+    assert await tracker.next_due() is None
+    assert await tracker.claim(9, lease_ms=60_000) == []
+    await breaker.resume_all()
+    assert await tracker.next_due() == clock.now()
+
+    [(job, _)] = await tracker.claim(9, lease_ms=60_000)
+    assert await tracker.next_due() == job.due_at
+    later = clock.now() + 48 * 3_600_000
+    await Jobs(database).release(job, due_at=later)
+    assert await tracker.next_due() == later
+    assert await tracker.claim(9, lease_ms=60_000) == []
+    clock.turn(seconds=24 * 3600)
+    assert await tracker.next_due() == clock.now()

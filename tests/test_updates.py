@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from sqlalchemy import select
 
 from databases import Clock
 from storage.database import Database
+from storage.schema import updates as table
 from storage.updates import StoredUpdate, Updates, mark_handled
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -118,6 +120,20 @@ async def test_an_update_is_marked_as_handled_once_and_stays_so(
     await updates.set_aside(stored, error="too late")
     assert await claim(updates) == []
     assert await updates.count_set_aside() == 0
+
+
+async def test_what_people_wrote_is_not_kept_once_it_is_handled(database: Database, updates: Updates) -> None:
+    """But what was set aside is kept, for whoever looks into it, and what is to be tried again too."""
+    await updates.store([(number, number, "words") for number in (1, 2, 3, 4)])
+    finished, aside, again, _ = await claim(updates)
+    await updates.finish(finished)
+    await updates.set_aside(aside, error="unparsable")
+    await updates.retry(again, due_at=0)
+    async with database.begin() as connection:
+        assert await mark_handled(connection, 4)
+    async with database.begin() as connection:
+        kept = dict((await connection.execute(select(table.c.update_id, table.c.raw))).all())
+    assert kept == {1: "", 2: "words", 3: "words", 4: ""}
 
 
 async def test_the_next_due_update_is_known(updates: Updates, clock: Clock) -> None:

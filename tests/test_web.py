@@ -16,7 +16,7 @@ from bot.resources import Keys
 from bot.sandbox import Video
 from bot.sandbox.chats import Chat
 from clocks import TurnableClock
-from scenes import ask_for_video, calls_of, job_in, new_chat, passing, refusing, video_in
+from scenes import ask_for_video, calls_of, delete_row, job_in, new_chat, passing, refusing, video_in
 from storage.jobs import State
 from storage.objects import LocalStore, MediaSigner, new_key
 from world import World, world
@@ -179,6 +179,20 @@ async def test_a_callback_that_cant_be_stored_is_not_answered_200(untouched: Ren
 
     assert response.status_code == 429
     assert await untouched.heard() == 0
+
+
+async def test_a_late_callback_about_a_job_that_was_forgotten_is_taken(here: World, http: httpx.AsyncClient) -> None:
+    """As any other, else AKOOL repeats it for hours; what is not AKOOL's is refused as ever."""
+    late = await render(here)
+    job = await job_in(here, late.chat, State.RENDERING)
+    await delete_row(here, job)
+
+    for body in (late.sealed(), late.sealed(), late.sealed(status=4, url=None)):
+        assert (await http.post(late.url, content=body)).status_code == 200
+    assert (await http.post(late.url, content=late.sealed(_id="0" * 24))).status_code == 403
+    assert (await http.post(late.url, content=late.sealed(client_id="somebody else's"))).status_code == 403
+    [call] = await calls_of(here, job)
+    assert (call.akool_id, call.outcome) == (late.video.id, "accepted")
 
 
 async def test_a_callback_makes_us_ask_once_however_often_it_comes(
