@@ -70,7 +70,7 @@ class StatusKeeper:
             log.info("a status message can't be shown", job=job.id, error=str(failed))
             if failed.moved_to is not None:
                 await self._jobs.move_chat(job.chat_id, failed.moved_to)
-            wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(2))
+            wait_ms = int(failed.retry_after_seconds * SECOND_MS) or backoff_ms(2)
             await self._look_again(job, at=self._again_at(job, wait_ms, chat_gone=failed.chat_gone))
 
     def _again_at(self, job: Job, wait_ms: int, *, chat_gone: bool) -> int | None:
@@ -102,9 +102,8 @@ class StatusKeeper:
                 await self._delivery.remove(job, message_id)  # it may stand there still
                 message_id = None
         if message_id is None:
-            said = message_id = await self._delivery.say(
-                job, say, reply_to=_whom(job, say), is_status=not say.wants_answer
-            )
+            is_awaited = job.state is State.COLLECTING or say.wants_answer
+            said = message_id = await self._delivery.say(job, say, reply_to=_whom(job, say), is_status=not is_awaited)
         await self._keep(
             job,
             said=said,

@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, case, exist
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, among
-from storage.schema import jobs
+from storage.schema import jobs, peers
 
 
 class State(StrEnum):
@@ -354,17 +354,21 @@ class Jobs:
             )
 
     async def move_chat(self, old_id: int, new_id: int) -> None:
-        """A group became a supergroup: its jobs go along. Message ids do not, and could name others' messages there.
+        """A group became a supergroup: its jobs go along, and what was chosen for it.
+
+        Message ids do not, and could name others' messages there.
 
         Whoever is just looking at a status message loses it, since what it would note belongs to the old chat.
         """
         messages = dict.fromkeys(("photo_message_id", "voice_message_id", "status_message_id", "status_shown"))
-        ours = jobs.c.chat_id == old_id
+        ours, newer = jobs.c.chat_id == old_id, peers.alias()
         async with self._database.begin() as connection:
             await connection.execute(
                 update(jobs).where(ours, jobs.c.state.in_(OPEN)).values(status_at=self._database.now())
             )
             await connection.execute(update(jobs).where(ours).values(chat_id=new_id, status_claim=None, **messages))
+            is_known = exists().where(newer.c.id == new_id)
+            await connection.execute(update(peers).where(peers.c.id == old_id, ~is_known).values(id=new_id))
 
 
 def held(job: Job) -> ColumnElement[bool]:

@@ -107,6 +107,7 @@ calls = Table(
     _time("closed_at"),
     sqlite_strict=True,
 )
+Index("calls_created", calls.c.created_at)
 # The guard against paying twice that no code can forget: one open call per job.
 Index(
     "calls_open",

@@ -367,7 +367,7 @@ async def test_where_videos_are_not_allowed_the_status_says_so_until_they_are(
     here: World, group: Chat, ada: Raw
 ) -> None:
     refused = "Bad Request: not enough rights to send videos to the chat"
-    here.telegram.fail("sendVideo", 400, refused, times=3, when=lambda call: call.parameters.get("chat_id") == group.id)
+    here.telegram.fail("sendVideo", 400, refused, times=2, when=lambda call: call.parameters.get("chat_id") == group.id)
     photo = await group.send_photo(PHOTO, by=ada)
     await group.send_voice(VOICE, caption="/talk", by=ada, reply_to=photo)
     await says(group, texts.STATUS_NOT_ALLOWED)

@@ -14,6 +14,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("is_round", INTEGER, nullable=False, server_default=sa.text("0")))
     op.add_column("jobs", sa.Column("album", sa.Text, nullable=True))
     op.add_column("jobs", sa.Column("asked_message_id", INTEGER, nullable=True))
+    op.create_index("calls_created", "calls", ["created_at"])
     op.create_table(
         "peers",
         sa.Column("id", INTEGER, autoincrement=False, nullable=False),
