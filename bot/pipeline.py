@@ -269,6 +269,7 @@ class Pipeline:
             "video_message_id": delivered.message_id,
             "video_file_id": delivered.file_id,
             "is_round": int(delivered.is_round),
+            "reason": None,
         }
         job = await insist(self.clock, lambda: self.jobs.advance(sent, State.DELIVERED, **where))
         await self.setbacks.delivery_works()

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from storage import peers
 from storage.database import Database
 from storage.jobs import COLUMNS, OPEN, TERMINAL, Job, State, entered
 from storage.ledger import close_open_calls
-from storage.schema import jobs
+from storage.quotas import forgotten_video, is_counted
+from storage.schema import jobs, notices
 
 FORGOTTEN = "forgotten"
 
@@ -31,6 +32,12 @@ class Forgetting:
 
     async def delete(self, user_id: int) -> None:
         """Take the rows of a person's ended jobs away, and what the person has chosen."""
+        now = self._database.now()
+        counted = select(jobs.c.id, jobs.c.queued_at).where(
+            jobs.c.user_id == user_id, jobs.c.state.in_(TERMINAL), is_counted(now)
+        )
         async with self._database.begin() as connection:
+            for job_id, queued_at in (await connection.execute(counted)).all():
+                await connection.execute(insert(notices).values(key=forgotten_video(user_id, job_id), at=queued_at))
             await connection.execute(delete(jobs).where(jobs.c.user_id == user_id, jobs.c.state.in_(TERMINAL)))
             await peers.forget(connection, user_id)

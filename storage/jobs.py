@@ -59,6 +59,7 @@ NOT_ALLOWED = "not_allowed"
 CHAT_GONE = "chat_gone"
 """The reason of a job in `delivering` whose chat will have nothing of us for now."""
 
+_MESSAGES = ("photo_message_id", "voice_message_id", "asked_message_id", "status_message_id", "status_shown")
 _PARKED_MS = 10 * 60_000  # beyond any lease or back-off: a status that waits for its chat
 
 
@@ -360,7 +361,7 @@ class Jobs:
 
         Whoever is just looking at a status message loses it, since what it would note belongs to the old chat.
         """
-        messages = dict.fromkeys(("photo_message_id", "voice_message_id", "status_message_id", "status_shown"))
+        messages = dict.fromkeys(_MESSAGES)
         ours, newer = jobs.c.chat_id == old_id, peers.alias()
         async with self._database.begin() as connection:
             await connection.execute(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.jobs import OPEN, Job, State
-from storage.schema import calls, jobs, peers
+from storage.schema import calls, jobs, notices, peers
 
 _DAY_MS = 24 * 3600 * 1000
 _SPEND_LOCK = (7_461_003, 0)  # any numbers, the same in every replica; two, so that it is nobody's id
@@ -57,7 +57,7 @@ class Quotas:
             limits = await _limits_of(connection, chat_id, user_id, limits)
             daily, chat = limits.daily or None, limits.daily_chat or None
             return Left(
-                daily=await _left(connection, daily, _videos(jobs.c.user_id == user_id, now)),
+                daily=await _left(connection, daily, _videos_of(user_id, now)),
                 daily_of=daily,
                 chat=await _left(connection, chat, _videos(jobs.c.chat_id == chat_id, now)),
                 chat_of=chat,
@@ -71,7 +71,7 @@ async def refusal(connection: AsyncConnection, job: Job, limits: Limits, now: in
         await _lock(connection, job, limits)
     rules = (
         (TOO_MANY_PENDING, limits.pending or None, _pending(job.user_id)),
-        (DAILY_LIMIT, limits.daily or None, _videos(jobs.c.user_id == job.user_id, now)),
+        (DAILY_LIMIT, limits.daily or None, _videos_of(job.user_id, now)),
         (DAILY_LIMIT_CHAT, limits.daily_chat or None, _videos(jobs.c.chat_id == job.chat_id, now)),
         (SPEND_LIMIT, limits.spend, _committed(now)),
     )
@@ -130,8 +130,25 @@ def _pending(user_id: int) -> Select[Any]:
 
 
 def _videos(whose: ColumnElement[bool], now: int) -> Select[Any]:
+    return select(func.count()).where(whose, is_counted(now))
+
+
+def is_counted(now: int) -> ColumnElement[bool]:
+    """Whether a job is one of the videos of these 24 hours."""
     cost_nothing = jobs.c.state.in_((State.FAILED, State.CANCELLED)) & (jobs.c.paid == 0)
-    return select(func.count()).where(whose, jobs.c.queued_at > now - _DAY_MS, ~cost_nothing)
+    return (jobs.c.queued_at > now - _DAY_MS) & ~cost_nothing
+
+
+def _videos_of(user_id: int, now: int) -> Select[Any]:
+    """With those whose jobs were forgotten since, or `/forget` would be the way to have more."""
+    is_theirs = notices.c.key.startswith(forgotten_video(user_id, ""))
+    forgotten = select(func.count()).where(is_theirs, notices.c.at > now - _DAY_MS)
+    return select(_videos(jobs.c.user_id == user_id, now).scalar_subquery() + forgotten.scalar_subquery())
+
+
+def forgotten_video(user_id: int, job_id: int | str) -> str:
+    """The notice that stands for a forgotten job, until it no longer counts."""
+    return f"forgotten video {user_id} {job_id}"
 
 
 def _committed(now: int) -> Select[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot import texts
 from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
@@ -194,3 +195,16 @@ async def test_where_a_reply_is_refused_since_the_voice_note_is_gone_the_video_c
     await place.finish()
 
     assert (await place.video()).reply_to_id is None
+
+
+async def test_where_videos_are_not_allowed_the_status_says_so_until_they_are(place: Place) -> None:
+    """And the operator hears nothing of it: the group's admins must act."""
+    await place.begin()
+    place.fail("sendVideo", 400, "Bad Request: not enough rights to send videos to the chat", times=1000)
+    await place.finish()
+    await passing(place.here, place.clock, place.chat, says(place.chat, texts.STATUS_NOT_ALLOWED))
+
+    place.here.telegram.faults.clear()
+    await place.video()
+    job = await passing(place.here, place.clock, place.chat, job_in(place.here, place.chat, State.DELIVERED))
+    assert job.reason is None

@@ -12,7 +12,7 @@ from storage.forgetting import Forgetting
 from storage.jobs import OPEN, TERMINAL, Job, Jobs, Overtaken, State
 from storage.ledger import Arrival, Ledger
 from storage.peers import Access, Peer, Peers
-from storage.quotas import Limits
+from storage.quotas import Limits, Quotas
 from storage.repeats import Repeats
 from storage.schema import jobs as jobs_table
 from storage.statuses import Statuses
@@ -214,3 +214,15 @@ async def test_a_forgetting_and_an_arrival_at_once_do_not_lock_each_other_out(po
     assert (ended.state, ended.paid) == (State.CANCELLED, 1)
     [call] = await Ledger(postgres).of_job(job.id)
     assert (call.outcome, call.closed_at) == ("accepted", postgres.now())
+
+
+async def test_who_has_everything_forgotten_gets_no_more_videos_by_that(database: Database, clock: Clock) -> None:
+    """What counted against the daily limit goes on doing so, for the rest of its day."""
+    limits = Limits(daily=3)
+    await insert_job(database, State.DELIVERED, user_id=ADA, queued_at=clock(), paid=1)
+    await insert_job(database, State.FAILED, user_id=ADA, queued_at=clock())
+    await forget(database)
+    assert (await Quotas(database).left(ADA, ADA, limits)).daily == 2
+    assert (await Quotas(database).left(ADA * 10, ADA * 10, limits)).daily == 3
+    clock.turn(seconds=24 * 3600)
+    assert (await Quotas(database).left(ADA, ADA, limits)).daily == 3

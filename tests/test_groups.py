@@ -361,15 +361,3 @@ async def test_the_buttons_of_an_anonymous_admin_are_for_the_group_s_admins(
     await group.send_text("It was me", by=ada)
     assert await toast(here.telegram, await group.press(menu, texts.BUTTON_FORGET, by=ada)) == texts.DONE
     assert not [job for job in await here.jobs() if job.chat_id == group.id]
-
-
-async def test_where_videos_are_not_allowed_the_status_says_so_until_they_are(
-    here: World, group: Chat, ada: Raw
-) -> None:
-    refused = "Bad Request: not enough rights to send videos to the chat"
-    here.telegram.fail("sendVideo", 400, refused, times=2, when=lambda call: call.parameters.get("chat_id") == group.id)
-    photo = await group.send_photo(PHOTO, by=ada)
-    await group.send_voice(VOICE, caption="/talk", by=ada, reply_to=photo)
-    await says(group, texts.STATUS_NOT_ALLOWED)
-    await video_in(group)
-    await settled(here, group)

@@ -5,6 +5,7 @@ import pytest
 from databases import Clock, insert_job, reload
 from storage.database import Database
 from storage.jobs import CHAT_GONE, Jobs, State
+from storage.peers import Peers
 from storage.repeats import Repeats
 from storage.retention import Retention
 
@@ -79,9 +80,11 @@ async def test_jobs_go_along_when_their_group_becomes_a_supergroup(database: Dat
     rendering = await insert_job(database, State.RENDERING, chat_id=-5, **messages)
     draft = await insert_job(database, State.COLLECTING, chat_id=-5, photo_message_id=1)
     other = await insert_job(database, State.RENDERING, chat_id=-6, **messages)
+    await Peers(database).choose(-5, daily_limit=3)
     await jobs.move_chat(-5, -1005)
 
     moved = await reload(database, rendering)
     assert (moved.chat_id, moved.voice_message_id, moved.status_message_id) == (-1005, None, None)
     assert (await reload(database, draft)).chat_id == -1005
     assert (await reload(database, other)).voice_message_id == 2
+    assert [peer.daily_limit for peer in await Peers(database).get(-5, -1005)] == [None, 3]
