@@ -60,10 +60,10 @@ class Callers:
             return False
         return (
             Access.ALLOWED in {peer.access, chat.access}
-            or among(peer.id, self._settings.allowed_users | self._settings.admin_users)
-            or among(chat.id, self._settings.allowed_chats)
+            or _among(peer.id, self._settings.allowed_users | self._settings.admin_users)
+            or _among(chat.id, self._settings.allowed_chats)
         )
 
 
-def among(number: int, ids: Ids) -> bool:
+def _among(number: int, ids: Ids) -> bool:
     return "*" in ids or number in ids

@@ -18,6 +18,8 @@ from storage.peers import Peers
 from storage.quotas import Quotas
 
 _MOST_VIDEOS = 10
+_MOST_LOOKED_AT = 50  # some have no file id, as those that came as a link
+_MOST_SHOWN = 20  # a message has room for 4096 characters
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class Commands:
     async def history(self, caller: Caller, message: Message, _update_id: int) -> None:
         """Offer the caller's last videos; in a group those that were made there."""
         delivered = await self.jobs.list(
-            states=[State.DELIVERED], user_id=caller.id, chat_id=caller.chat.id if caller.in_group else None
+            states=[State.DELIVERED],
+            user_id=caller.id,
+            chat_id=caller.chat.id if caller.in_group else None,
+            limit=_MOST_LOOKED_AT,
         )
         videos = [job for job in delivered if job.video_file_id][:_MOST_VIDEOS]
         await answer(self.bot, message, texts.history(caller.words, videos, now=self.clock.now()))
@@ -85,7 +90,8 @@ class Commands:
     async def _where_they_stand(self, caller: Caller) -> list[tuple[Job, str]]:
         """The caller's open jobs, oldest first, numbered where there are several; in a group those of the group."""
         chat_id = caller.chat.id if caller.in_group else None
-        jobs = list(reversed(await self.jobs.list(states=OPEN, chat_id=chat_id, user_id=caller.id)))
+        newest = await self.jobs.list(states=OPEN, chat_id=chat_id, user_id=caller.id, limit=_MOST_SHOWN)
+        jobs = list(reversed(newest))
         says = [texts.status(caller.words, job, await self.outlooks.of(job)).text for job in jobs]
         if len(jobs) > 1:
             says = [f"{caller.words.number(n)}. {text}" for n, text in enumerate(says, 1)]

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from telegram import Bot, Chat, ChatMember, ChatMemberRestricted, ChatMemberUpdated, ChatPermissions, Update
 from telegram.constants import ParseMode
-from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 
 from bot import texts
 from bot.callers import Caller
@@ -84,6 +84,6 @@ class Groups:
         """Whether a person is among the group's admins."""
         try:
             member: Any = await self.bot.get_chat_member(chat_id, user_id)
-        except (BadRequest, Forbidden):
+        except (BadRequest, Forbidden, InvalidToken):  # nobody there, or a server that does not know the method
             return False
         return member.status in (ChatMember.OWNER, ChatMember.ADMINISTRATOR)

@@ -1,6 +1,7 @@
 """What the operator hears: alarms, and the answers to the operator's commands."""
 
 from collections.abc import Sequence
+from html import escape
 
 from bot.texts.saying import Say
 from bot.texts.words import N_, Words
@@ -9,6 +10,9 @@ from storage.jobs import Job
 from storage.ledger import Call
 from storage.peers import Access, Peer
 from storage.reports import Report
+
+_MOST_IDS = 60
+_MOST_LINES = 30
 
 ACCOUNT_ALARM = "akool account"
 DELIVERY_ALARM = "telegram delivery"
@@ -112,22 +116,27 @@ def allowed(words: Words, peers: Sequence[Peer], *, users: Sequence[str], chats:
     lines = [words(ALLOWED_BY_SETTINGS, users=_ids(words, users), chats=_ids(words, chats))]
     for access, message in ((Access.ALLOWED, ALLOWED_BY_COMMAND), (Access.DENIED, DENIED_BY_COMMAND)):
         if ids := [str(peer.id) for peer in peers if peer.access is access]:
-            lines.append(words(message, ids=", ".join(ids)))
+            lines.append(words(message, ids=_some(ids)))
     if limits := [f"{peer.id}: {peer.daily_limit}" for peer in peers if peer.daily_limit is not None]:
-        lines.append(words(LIMITS_BY_COMMAND, limits=", ".join(limits)))
+        lines.append(words(LIMITS_BY_COMMAND, limits=_some(limits)))
     return Say("\n".join(lines))
 
 
+def _some(items: Sequence[str]) -> str:
+    """As many as a message has room for."""
+    return ", ".join(items[:_MOST_IDS]) + (" …" if len(items) > _MOST_IDS else "")
+
+
 def _ids(words: Words, ids: Sequence[str]) -> str:
-    return words(EVERYBODY) if "*" in ids else ", ".join(sorted(ids)) or words(NOBODY)
+    return words(EVERYBODY) if "*" in ids else _some(sorted(ids)) or words(NOBODY)
 
 
 def story(words: Words, job: Job, calls: Sequence[Call]) -> Say:
     """The answer to /job: what happened to it, and when, without anything that was said or shown."""
     lines = [f"<b>{job.id}</b> {job.state}" + (f" ({job.reason})" if job.reason else "")]
     lines.append(f"user <code>{job.user_id}</code>, chat <code>{job.chat_id}</code>")
-    lines += [f"{words.moment(at)} {state}" for state, at in job.story]
+    lines += [f"{words.moment(at)} {state}" for state, at in job.story[-_MOST_LINES:]]
     if job.akool_id:
-        lines.append(f"AKOOL <code>{job.akool_id}</code>")
-    lines += [f"{words.moment(call.created_at)} create: {call.outcome or '…'}" for call in calls]
+        lines.append(f"AKOOL <code>{escape(job.akool_id)}</code>")
+    lines += [f"{words.moment(call.created_at)} create: {call.outcome or '…'}" for call in calls[-_MOST_LINES:]]
     return Say("\n".join(lines))

@@ -176,7 +176,7 @@ def _rendering(words: Words, job: Job, outlook: Outlook) -> str:
 
 def bar(words: Words, share: float) -> str:
     """A bar in tenths, and the same in percent."""
-    tenths = round(min(max(share, 0), _FULLEST) * _BAR_LENGTH)
+    tenths = int(min(max(share, 0), _FULLEST) * _BAR_LENGTH)
     return f"{'▰' * tenths}{'▱' * (_BAR_LENGTH - tenths)} {words.percent(tenths / _BAR_LENGTH)}"
 
 
