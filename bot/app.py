@@ -69,8 +69,10 @@ _TRACKER_STALE_MS = MINUTE_MS
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock) -> AsyncIterator[str]:
+async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True) -> AsyncIterator[str]:
     """Run the service until the end of the block; gives the root URL that it listens at.
+
+    `sets_profile`: whether the bot's commands and descriptions are brought up to date, which takes some 70 calls.
 
     Raises `TokenRefused`, `DatabaseError`, `StoreError` or `OSError`.
     """
@@ -94,6 +96,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[str]:
             akool_client=await stack.enter_async_context(resources.open_akool(settings)),
             http=await stack.enter_async_context(resources.open_http()),
             studio=stack.enter_context(resources.open_studio()),
+            sets_profile=sets_profile,
         )
         root_url = await stack.enter_async_context(
             serving(service.web.application(), host=settings.host, port=settings.port)
@@ -122,6 +125,7 @@ class Service:
         akool_client: akool.Client,
         http: httpx.AsyncClient,
         studio: Studio,
+        sets_profile: bool,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -190,7 +194,7 @@ class Service:
                 ring=ring,
             ),
         ).register(application)
-        self._profile = Profile(bot, notices, clock, admins)
+        self._profile = Profile(bot, notices, clock, admins) if sets_profile else None
 
         intake = Intake(updates, updates_bell.set)
         dispatcher = Dispatcher(application, updates, clock)
@@ -272,7 +276,8 @@ class Service:
         for worker in self._workers:
             self._spawn(worker.run(), worker.name)
         self._spawn(self._sweeper.run(), "sweeper")
-        self._spawn(self._profile.run(), "profile")
+        if self._profile is not None:
+            self._spawn(self._profile.run(), "profile")
         if self._polls:
             self._spawn(self._poller.run(), "poller")
 

@@ -139,6 +139,7 @@ class World:
             ),
             http=http,
             studio=CheapStudio(),
+            sets_profile=False,
         )
         incarnation.service = service
         incarnation.web = service.web.application()

@@ -233,7 +233,7 @@ async def test_nobody_is_let_in_by_default_and_is_told_so_once_an_hour(tmp_path:
 async def test_the_allowed_are_let_in_by_person_or_by_chat(tmp_path: Path) -> None:
     telegram = BotApi()
     friends, others = telegram.group(-1001), telegram.group(-1002)
-    whom = {"allowed_users": "8", "admin_users": "9", "allowed_chats": "-1001"}
+    whom: dict[str, Any] = {"allowed_users": "8", "admin_users": "9", "allowed_chats": "-1001"}
     async with world(tmp_path, telegram=telegram, akool=None, clock=None, **whom) as here:
         bob, admin = (telegram.private_chat(user_id) for user_id in (8, 9))
         ada = telegram.user(here.ada.id)

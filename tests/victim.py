@@ -102,7 +102,7 @@ class Victim:
         settings = Settings(_env_file=None, **self._request["settings"])  # type: ignore[call-arg]
         hooks.install(self._passed)
         try:
-            async with running(settings, self._clock):
+            async with running(settings, self._clock, sets_profile=False):
                 self._tell(up=True)
                 await asyncio.Event().wait()
         except asyncio.CancelledError:

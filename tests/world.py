@@ -95,6 +95,7 @@ async def world(
     telegram: BotApi | None = None,
     akool: Akool | None = None,
     clock: Clock | None = None,
+    sets_profile: bool = False,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Run everything until the end of the block. `settings` are those of `Settings`, in lower case."""
@@ -117,5 +118,5 @@ async def world(
             **settings,
         }
         chosen = Settings(_env_file=None, **values)  # type: ignore[call-arg]
-        await stack.enter_async_context(running(chosen, clock or Clock()))
+        await stack.enter_async_context(running(chosen, clock or Clock(), sets_profile=sets_profile))
         yield World(telegram, akool, chosen, telegram.private_chat(first_name="Ada"))
