@@ -11,6 +11,7 @@ from bot.sandbox.errors import BotApiError
 from bot.sandbox.files import MEDIA_KINDS, File, Files, Raw
 from bot.sandbox.updates import Updates, Webhook
 
+_MOST_DELETED = 100
 _MOST_BYTES_DOWN = 20 << 20
 _LONGEST_CALLBACK_ANSWER = 200
 _MEDIA_METHODS = {f"send{kind.replace('_', '')}": kind for kind in MEDIA_KINDS}
@@ -85,19 +86,21 @@ class Methods:
     # --- messages ---
 
     async def on_sendmessage(self, p: Raw) -> Raw:
-        return self._send(p, composing.text(p), None)
+        return self._send("text", p, composing.text(p), None)
 
     def _send_media(self, kind: str, p: Raw) -> Raw:
-        return self._send(p, *composing.media(self._files, kind, p.get(kind), p, p))
+        return self._send(kind, p, *composing.media(self._files, kind, p.get(kind), p, p))
 
-    def _send(self, p: Raw, content: Raw, file: File | None) -> Raw:
+    def _send(self, kind: str, p: Raw, content: Raw, file: File | None) -> Raw:
         chat = composing.find_chat(self._chats, p)
+        composing.check_rights(chat, kind)
         message = chat.add(
             self._me,
             content | composing.buttons(p),
             file=file,
             reply_to=composing.reply_target(chat, p),
             thread_id=composing.thread_of(chat, p),
+            keyboard=composing.keyboard(p),
         )
         return message.raw
 
@@ -113,6 +116,7 @@ class Methods:
         kind = wish.get("type")
         if kind not in MEDIA_KINDS:
             raise BotApiError(400, "Bad Request: can't parse InputMedia: Media type is not supported")
+        composing.check_rights(composing.find_chat(self._chats, p), kind)
         return self._edit(message, *composing.media(self._files, kind, wish.get("media"), wish, p), p)
 
     async def on_editmessagereplymarkup(self, p: Raw) -> Raw:
@@ -126,7 +130,7 @@ class Methods:
         message = composing.find_chat(self._chats, p).find(p.get("message_id"))
         if message is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
-        if not message.is_from_bot:
+        if not message.is_from_bot or message.keyboard:
             raise BotApiError(400, "Bad Request: message can't be edited")
         return message
 
@@ -149,10 +153,22 @@ class Methods:
         message = chat.find(p.get("message_id"))
         if message is None:
             raise BotApiError(400, "Bad Request: message to delete not found")
-        if not message.is_from_bot and not chat.is_private:
-            raise BotApiError(400, "Bad Request: message can't be deleted")
-        chat.messages.remove(message)
+        self._delete(chat, [message])
         return True
+
+    async def on_deletemessages(self, p: Raw) -> bool:
+        """What is not found is skipped."""
+        chat = composing.find_chat(self._chats, p)
+        wish = p.get("message_ids") or []
+        if not 1 <= len(wish) <= _MOST_DELETED:
+            raise BotApiError(400, f"Bad Request: there must be 1-{_MOST_DELETED} message identifiers")
+        self._delete(chat, [message for message in chat.messages if message.id in wish])
+        return True
+
+    def _delete(self, chat: Chat, messages: list[Message]) -> None:
+        if not chat.bot_may("can_delete_messages") and not all(message.is_from_bot for message in messages):
+            raise BotApiError(400, "Bad Request: message can't be deleted")
+        chat.messages[:] = [message for message in chat.messages if message not in messages]
 
     async def on_sendchataction(self, p: Raw) -> bool:
         composing.thread_of(composing.find_chat(self._chats, p), p)
@@ -188,15 +204,22 @@ class Methods:
         return file.ids | {"file_path": file.path}
 
     async def on_getchat(self, p: Raw) -> Raw:
-        return composing.find_chat(self._chats, p).raw | {"accent_color_id": 0, "max_reaction_count": 11}
+        chat = composing.find_chat(self._chats, p, only_look=True)
+        about = {} if chat.is_private else {"permissions": chat.permissions}
+        return chat.raw | about | {"accent_color_id": 0, "max_reaction_count": 11}
 
     async def on_getchatmember(self, p: Raw) -> Raw:
-        chat = composing.find_chat(self._chats, p)
-        people = [self._me, *(message.raw["from"] for message in chat.messages)]
-        person = next((person for person in people if person["id"] == p.get("user_id")), None)
-        if person is None:
+        member = composing.find_chat(self._chats, p, only_look=True).member(p.get("user_id"))
+        if member is None:
             raise BotApiError(400, "Bad Request: user not found")
-        return {"status": "member", "user": person}
+        return member
+
+    async def on_getchatadministrators(self, p: Raw) -> list[Raw]:
+        """The owner and the administrators who are no bots."""
+        chat = composing.find_chat(self._chats, p)
+        if chat.is_private:
+            raise BotApiError(400, "Bad Request: there are no administrators in the private chat")
+        return [member for person in (chat.creator, *sorted(chat.admins)) if (member := chat.member(person))]
 
     def _keep_profile(self, verb: str, what: str, p: Raw) -> Any:
         """Keep or show what people see of the bot, for each scope and language."""

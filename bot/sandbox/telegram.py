@@ -68,13 +68,17 @@ class BotApi(StandIn):
         }
         self.files = Files()
         self.updates = Updates(self, first_id=self.now_ms % 10**9, webhook_retry_seconds=webhook_retry_seconds)
+        self.people: dict[int, Raw] = {}
         self._chats: dict[int, Chat] = {}
         self._methods = Methods(self.me, self._chats, self.files, self.updates, now)
 
     # --- people ---
 
     def user(self, user_id: int, *, first_name: str = "Ada", language_code: str = "en") -> Raw:
-        return {"id": user_id, "is_bot": False, "first_name": first_name, "language_code": language_code}
+        """Somebody, whom Telegram knows from now on."""
+        user = {"id": user_id, "is_bot": False, "first_name": first_name, "language_code": language_code}
+        self.people[user_id] = user
+        return user
 
     def private_chat(self, user_id: int = 7, *, first_name: str = "Ada", language_code: str = "en") -> Chat:
         """The chat of one person with the bot."""
