@@ -93,21 +93,76 @@ async def test_edits(ask: Ask, ada: Chat) -> None:
 
 
 async def test_other_methods(api: BotApi, ask: Ask, ada: Chat) -> None:
-    """Animations are documents too; actions and reactions are taken; the profile is kept for each language."""
+    """Animations are documents too; actions and reactions are taken."""
     await ask("sendAnimation", files={"animation": ("a.mp4", b"mp4")}, chat_id="7")
     raw = ada.messages[0].raw
     assert raw["animation"] == raw["document"]
     assert (await ask("sendChatAction", chat_id=7, action="record_video"))["result"] is True
     assert (await ask("setMessageReaction", chat_id=7, message_id=1))["result"] is True
     assert (await ask("getMe"))["result"] == api.me
+
+
+# --- what the bot tells of itself ---
+
+
+async def test_profile(api: BotApi, ask: Ask, ada: Chat) -> None:
+    """Kept for exactly each scope and language; a command loses its slash."""
     commands = [{"command": "start", "description": "Start"}]
-    await ask("setMyCommands", commands=commands, language_code="de")
-    await ask("setMyShortDescription", short_description="Talks")
-    assert (await ask("getMyCommands", language_code="de"))["result"] == commands
-    assert (await ask("getMyCommands"))["result"] == []
-    assert (await ask("getMyShortDescription"))["result"] == {"short_description": "Talks"}
+    chat = {"type": "chat", "chat_id": ada.id}
+    await ask("setMyCommands", commands=[{"command": "/start", "description": " Start "}], language_code="de")
+    await ask("setMyCommands", commands=commands, scope=chat)
+    assert (await ask("getMyCommands", language_code="de"))["result"] == commands == api.commands(language_code="de")
+    assert (await ask("getMyCommands", scope=chat))["result"] == commands == api.commands(chat)
+    assert (await ask("getMyCommands"))["result"] == api.commands() == api.commands(chat, "de") == []
     await ask("deleteMyCommands", language_code="de")
     assert (await ask("getMyCommands", language_code="de"))["result"] == []
+    await ask("setMyShortDescription", short_description="Talks")
+    assert (await ask("getMyShortDescription"))["result"] == {"short_description": "Talks"}
+    await ask("setMyDescription", description="Spricht", language_code="de")
+    assert (api.profile("short_description"), api.profile("description", "de")) == ("Talks", "Spricht")
+    assert (await ask("getMyName"))["result"] == {"name": api.me["first_name"]}
+
+
+def command(name: str, description: str = "x") -> Raw:
+    return {"commands": [{"command": name, "description": description}]}
+
+
+@pytest.mark.parametrize(
+    ("what", "parameters", "says"),
+    [
+        ("Commands", {"commands": command("x")["commands"] * 101}, "BOT_COMMANDS_TOO_MUCH"),
+        ("Commands", command("Start"), "BOT_COMMAND_INVALID"),
+        ("Commands", command("/"), "command must be non-empty"),
+        ("Commands", command("x" * 33), "command length must not exceed 32"),
+        ("Commands", command("x", " "), "command description must be non-empty"),
+        ("Commands", command("x", "x" * 257), "command description length must not exceed 256"),
+        ("Commands", command("x") | {"language_code": "pt-br"}, "invalid language code specified"),
+        (
+            "Commands",
+            command("x") | {"scope": {"type": "all"}},
+            "can't parse BotCommandScope: Unsupported type specified",
+        ),
+        ("Commands", command("x") | {"scope": {"type": "chat", "chat_id": 8}}, "chat not found"),
+        (
+            "Commands",
+            command("x") | {"scope": {"type": "chat_member", "chat_id": 7, "user_id": 7}},
+            "can't use specified scope in private chats",
+        ),
+        ("Name", {"name": "x" * 65}, "name is too long"),
+        ("Description", {"description": "x" * 513}, "description is too long"),
+        ("ShortDescription", {"short_description": "x" * 121}, "short description is too long"),
+        ("ShortDescription", {"short_description": "x", "language_code": "EN"}, "invalid language code specified"),
+    ],
+)
+async def test_profile_that_is_refused(api: BotApi, ask: Ask, what: str, parameters: Raw, says: str) -> None:
+    api.private_chat(user_id=7)
+    assert await ask(f"setMy{what}", **parameters) == {
+        "ok": False,
+        "error_code": 400,
+        "description": f"Bad Request: {says}",
+    }
+    assert not api.commands()
+    assert not api.profile("description")
 
 
 # --- formatting ---

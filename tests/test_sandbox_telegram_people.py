@@ -292,19 +292,20 @@ async def test_members(api: BotApi, ask: Ask) -> None:
 
 async def test_what_becomes_of_the_bot_is_told(api: BotApi, ask: Ask) -> None:
     """With the whole ChatMember before and after, as a library reads it."""
-    group, ada = api.group(), api.user(7)
-    await group.bot_is("left", by=ada)
+    group, ada = api.group(bot="left"), api.user(7)
     await group.bot_is("member", by=ada)
     await group.bot_is("administrator", by=ada, can_delete_messages=True)
     await group.bot_is("restricted", by=ada, can_send_videos=False)
+    await group.bot_is("restricted", by=ada, is_member=False)
+    assert (await ask("sendMessage", chat_id=group.id, text="hi"))["error_code"] == 403
     await group.bot_is("kicked", by=ada)
     found = [telegram.Update.de_json(update, None).my_chat_member for update in await updates(ask)]
     changes = [change for change in found if change]
     assert [(change.old_chat_member.status, change.new_chat_member.status) for change in changes] == [
-        *(("member", "left"), ("left", "member"), ("member", "administrator")),
-        *(("administrator", "restricted"), ("restricted", "kicked")),
+        *(("left", "member"), ("member", "administrator"), ("administrator", "restricted")),
+        *(("restricted", "restricted"), ("restricted", "kicked")),
     ]
-    admin, restricted = changes[2].new_chat_member, changes[3].new_chat_member
+    admin, restricted = changes[1].new_chat_member, changes[2].new_chat_member
     assert isinstance(admin, telegram.ChatMemberAdministrator)
     assert (admin.can_delete_messages, admin.can_pin_messages, admin.can_manage_chat) == (True, False, True)
     assert isinstance(restricted, telegram.ChatMemberRestricted)

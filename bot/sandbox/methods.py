@@ -9,13 +9,19 @@ from bot.sandbox.chats import Chat, Message
 from bot.sandbox.entities import utf16_length
 from bot.sandbox.errors import BotApiError
 from bot.sandbox.files import MEDIA_KINDS, File, Files, Raw
+from bot.sandbox.profile import Profile
 from bot.sandbox.updates import Updates, Webhook
 
 _MOST_DELETED = 100
 _MOST_BYTES_DOWN = 20 << 20
 _LONGEST_CALLBACK_ANSWER = 200
 _MEDIA_METHODS = {f"send{kind.replace('_', '')}": kind for kind in MEDIA_KINDS}
-_PROFILE_METHOD = re.compile(r"(set|get|delete)my(commands|description|shortdescription|name)")
+_PROFILE_METHODS = {
+    f"{verb}my{name.replace('_', '')}": (verb, name)
+    for name in ("commands", "description", "short_description", "name")
+    for verb in ("set", "get", "delete")
+    if verb != "delete" or name == "commands"
+}
 _SECRET_TOKEN = re.compile(r"[A-Za-z0-9_-]{0,256}")
 _WEBHOOK_ROOTS = ("https://", "http://127.0.0.1", "http://localhost")  # plain http as a server with --local allows
 
@@ -37,7 +43,7 @@ class Methods:
         self._updates = updates
         self._now = now
         self._answered: set[str] = set()
-        self._profile: dict[tuple[str, str, str], Any] = {}
+        self.profile = Profile(me, chats)
 
     async def call(self, name: str, parameters: Raw) -> Any:
         """Carry a method out; the case of its name does not matter."""
@@ -46,8 +52,8 @@ class Methods:
             return await method(parameters)
         if kind := _MEDIA_METHODS.get(name):
             return self._send_media(kind, parameters)
-        if match := _PROFILE_METHOD.fullmatch(name):
-            return self._keep_profile(match[1], match[2], parameters)
+        if name in _PROFILE_METHODS:
+            return self.profile.call(*_PROFILE_METHODS[name], parameters)
         raise BotApiError(404, "Not Found: method not found")
 
     # --- updates ---
@@ -190,7 +196,7 @@ class Methods:
         self._answered.add(query_id)
         return True
 
-    # --- looking, and the bot's profile ---
+    # --- looking ---
 
     async def on_getme(self, _p: Raw) -> Raw:
         return self._me
@@ -220,18 +226,3 @@ class Methods:
         if chat.is_private:
             raise BotApiError(400, "Bad Request: there are no administrators in the private chat")
         return [member for person in (chat.creator, *sorted(chat.admins)) if (member := chat.member(person))]
-
-    def _keep_profile(self, verb: str, what: str, p: Raw) -> Any:
-        """Keep or show what people see of the bot, for each scope and language."""
-        name = "short_description" if what == "shortdescription" else what
-        key = (name, str(p.get("scope")), p.get("language_code", ""))
-        match verb:
-            case "set":
-                self._profile[key] = p.get(name)
-            case "delete":
-                self._profile.pop(key, None)
-            case _ if name == "commands":
-                return self._profile.get(key, [])
-            case _:
-                return {name: self._profile.get(key, "")}
-        return True

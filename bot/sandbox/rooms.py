@@ -43,14 +43,22 @@ class Room:
     `bot_member` is the bot's own ChatMember.
     """
 
-    def __init__(self, telegram: Telegram, raw: Raw, *, owner: Raw | None = None, topics: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        telegram: Telegram,
+        raw: Raw,
+        *,
+        owner: Raw | None = None,
+        topics: Sequence[int] = (),
+        bot: Status = "member",
+    ) -> None:
         self.raw = raw
         self.messages: list[Message] = []
         self.topics = frozenset(topics)
         self.permissions: Raw = dict.fromkeys(PERMISSIONS, True)
         self.creator: int | None = None
         self.admins: set[int] = set()
-        self.bot_member = chat_member(telegram.me, "member", self.permissions)
+        self.bot_member = chat_member(telegram.me, bot, self.permissions)
         self._telegram = telegram
         self._owner = owner
         self._last_message_id = 0
@@ -162,7 +170,9 @@ class Room:
                 return "Forbidden: bot was blocked by the user"
             case "kicked":
                 return f"Forbidden: bot was kicked from the {self.raw['type']} chat"
-            case "left":
+            case "restricted" if self.bot_member["is_member"]:
+                return None
+            case "left" | "restricted":
                 return f"Forbidden: bot is not a member of the {self.raw['type']} chat"
         return None
 
