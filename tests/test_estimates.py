@@ -40,7 +40,7 @@ def test_the_bar_is_never_full_before_the_video_is_there() -> None:
 
 def test_what_is_left_is_told_roughly() -> None:
     usual = Estimate(600_000, 900_000)
-    assert [left(ENGLISH, usual, minutes * 60_000) for minutes in (0, 9, 9.5, 10, 16)] == [
+    assert [left(ENGLISH, usual, seconds * 1000) for seconds in (0, 540, 570, 600, 960)] == [
         "About 10 minutes left.",
         "Less than a minute left.",
         "Less than a minute left.",

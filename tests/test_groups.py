@@ -248,9 +248,8 @@ async def test_an_anonymous_admin_is_known_by_the_group_and_has_no_quota(tmp_pat
     """Many may be behind that identity; the group's limit holds."""
     telegram = BotApi()
     group = telegram.group()
-    somebody = {"id": 1087968824, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"}
     async with world(tmp_path, telegram=telegram, daily_limit=1, daily_limit_chat=2, max_pending_per_user=1) as here:
-        about: Raw = {"by": somebody, "sender_chat": group.raw}
+        about: Raw = {"by": group.anonymous_admin()}
         for _ in range(3):
             photo = await group.send_photo(PHOTO, **about)
             await group.send_voice(VOICE, caption="/talk", reply_to=photo, **about)
@@ -260,9 +259,7 @@ async def test_an_anonymous_admin_is_known_by_the_group_and_has_no_quota(tmp_pat
 
 
 async def test_the_posts_of_a_linked_channel_are_nobody_s_words(here: World, group: Chat, ada: Raw) -> None:
-    channel = {"id": -1_009_000_000_000, "type": "channel", "title": "News"}
-    telegram_itself = {"id": 777000, "is_bot": False, "first_name": "Telegram"}
-    await group.send_photo(PHOTO, caption="/talk", by=telegram_itself, sender_chat=channel, is_automatic_forward=True)
+    await group.send_photo(PHOTO, caption="/talk", by=group.linked_channel())
     await group.send_text("/help", by=ada)
     await here.telegram.wait_until(lambda: said(group))
     await all_handled(here)
@@ -273,57 +270,48 @@ async def test_the_posts_of_a_linked_channel_are_nobody_s_words(here: World, gro
 # --- being added ---
 
 
-def member(status: str, me: Raw, **rights: Any) -> Raw:
-    return {"status": status, "user": me, **rights}
+@pytest.fixture
+def new_group(here: World) -> Chat:
+    """A group that we are not in yet."""
+    return here.telegram.group(-1_004_000_000_000 - next(_ids), title="<Friends & Co>", bot="left")
 
 
-RESTRICTED = {
-    "is_member": True,
-    "until_date": 0,
-    **dict.fromkeys(
-        (
-            *("can_send_messages", "can_send_audios", "can_send_documents", "can_send_photos", "can_send_video_notes"),
-            *("can_send_voice_notes", "can_send_polls", "can_send_other_messages", "can_add_web_page_previews"),
-            *("can_change_info", "can_invite_users", "can_pin_messages", "can_manage_topics", "can_edit_tag"),
-            *("can_react_to_messages",),
-        ),
-        True,
-    ),
-}
-
-
-async def added(here: World, group: Chat, by: Raw, new: Raw) -> None:
-    change = {
-        "chat": group.raw,
-        "from": by,
-        "date": 1_800_000_000,
-        "old_chat_member": member("left", here.telegram.me),
-        "new_chat_member": new,
-    }
-    await here.telegram.updates.add("my_chat_member", change, lane=f"chat {group.id}")
-
-
-async def test_a_group_is_greeted_once_it_has_added_us(here: World, group: Chat, ada: Raw) -> None:
-    await added(here, group, ada, member("member", here.telegram.me))
-    greeting = await says(group, texts.WELCOME_GROUP)
-    assert greeting.text == texts.WELCOME_GROUP
+async def test_a_group_is_greeted_once_it_has_added_us(here: World, new_group: Chat, ada: Raw) -> None:
+    """And nothing is said when we are made an admin later."""
+    await new_group.bot_is("member", by=ada)
+    await says(new_group, texts.WELCOME_GROUP)
+    await new_group.bot_is("administrator", by=ada)
     await all_handled(here)
-    assert len(said(group)) == 1
+    assert [message.text for message in said(new_group)] == [texts.WELCOME_GROUP]
 
 
-async def test_a_greeting_says_what_is_missing(here: World, group: Chat, ada: Raw) -> None:
-    await added(here, group, ada, member("restricted", here.telegram.me, **RESTRICTED, can_send_videos=False))
-    assert texts.GROUP_LACKS_VIDEOS in (await says(group, texts.WELCOME_GROUP)).text
+async def test_a_greeting_says_what_is_missing(here: World, new_group: Chat, ada: Raw) -> None:
+    """Whether we alone are restricted, or nobody may send videos there."""
+    await new_group.bot_is("restricted", by=ada, can_send_videos=False)
+    assert texts.GROUP_LACKS_VIDEOS in (await says(new_group, texts.WELCOME_GROUP)).text
+    await new_group.bot_is("left", by=ada)
+    new_group.permissions["can_send_videos"] = False
+    await new_group.bot_is("member", by=ada)
+    await here.telegram.wait_until(lambda: len(said(new_group)) == 2)
+    assert texts.GROUP_LACKS_VIDEOS in said(new_group)[1].text
 
 
-async def test_where_we_may_not_write_whoever_added_us_is_told_in_private(here: World, group: Chat) -> None:
+async def test_where_we_may_not_write_whoever_added_us_is_told_in_private(here: World, new_group: Chat) -> None:
     chat = new_chat(here)
-    mute = RESTRICTED | {"can_send_messages": False}
-    await added(
-        here, group, here.telegram.user(chat.id), member("restricted", here.telegram.me, **mute, can_send_videos=False)
-    )
-    assert "Friends" in (await says(chat, "I may not write there")).text
-    assert not said(group)
+    await new_group.bot_is("restricted", by=here.telegram.user(chat.id), can_send_messages=False)
+    assert "<Friends & Co>" in (await says(chat, "I may not write there")).text
+    assert not said(new_group)
+
+
+async def test_an_admin_bot_hears_everything_and_is_silent_all_the_same(here: World, new_group: Chat, ada: Raw) -> None:
+    await new_group.bot_is("administrator", by=ada)
+    await says(new_group, texts.WELCOME_GROUP)
+    await new_group.send_text("Make me talk!", by=ada)
+    await new_group.send_photo(PHOTO, by=ada)
+    await new_group.send_voice(VOICE, by=ada)
+    await all_handled(here)
+    assert len(said(new_group)) == 1
+    assert not [job for job in await here.jobs() if job.chat_id == new_group.id]
 
 
 # --- chatter ---
@@ -352,10 +340,10 @@ async def test_a_group_may_keep_the_chatter(here: World, group: Chat, ada: Raw) 
 async def test_the_buttons_of_an_anonymous_admin_are_for_the_group_s_admins(
     here: World, group: Chat, ada: Raw, bob: Raw
 ) -> None:
-    somebody = {"id": 1087968824, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"}
-    await group.send_text("/talk", by=somebody, sender_chat=group.raw)
+    somebody = group.anonymous_admin()
+    await group.send_text("/talk", by=somebody)
     await says(group, texts.STATUS_NOTHING_YET_GROUP)
-    menu = await ask(group, "/forget", by=somebody, sender_chat=group.raw)
+    menu = await ask(group, "/forget", by=somebody)
     assert await toast(here.telegram, await group.press(menu, texts.BUTTON_FORGET, by=bob)) == texts.NOT_YOURS
     group.admins.add(ada["id"])
     await group.send_text("It was me", by=ada)

@@ -1,27 +1,20 @@
 """The local Bot API server follows https://core.telegram.org/bots/api, and does what it is told to."""
 
 import asyncio
-import io
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from asking import YES, Ask, Raw, asking, updates
 from bot.sandbox import BotApi, Chat, serve
-from bot.sandbox.files import Files
-
-Raw = dict[str, Any]
-Ask = Callable[..., Coroutine[Any, Any, Raw]]
-YES = {"inline_keyboard": [[{"text": "Yes", "callback_data": "yes:1"}]]}
 
 
 @pytest.fixture
@@ -37,39 +30,13 @@ def http(api: BotApi) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-def ask(api: BotApi, http: httpx.AsyncClient) -> Ask:
-    """Call a method as a bot would, and return the whole answer."""
-
-    async def ask(method: str, files: Any = None, **parameters: Any) -> Raw:
-        url = f"{api.root_url}/bot{api.token}/{method}"
-        if files is None:
-            response = await http.post(url, json=parameters)
-        else:
-            fields = {
-                name: json.dumps(value) if isinstance(value, dict) else value for name, value in parameters.items()
-            }
-            response = await http.post(url, data=fields, files=files)
-        answer: Raw = response.json()
-        assert response.status_code == answer.get("error_code", 200)
-        return answer
-
-    return ask
+def ask(api: BotApi) -> Ask:
+    return asking(api)
 
 
 @pytest.fixture
 def ada(api: BotApi) -> Chat:
     return api.private_chat(user_id=7, first_name="Ada")
-
-
-def jpeg(width: int = 640, height: int = 480) -> bytes:
-    sink = io.BytesIO()
-    Image.new("RGB", (width, height), "teal").save(sink, "JPEG")
-    return sink.getvalue()
-
-
-async def updates(ask: Ask, **parameters: Any) -> list[Raw]:
-    found: list[Raw] = (await ask("getUpdates", **parameters))["result"]
-    return found
 
 
 # --- requests ---
@@ -253,218 +220,6 @@ async def test_webhook_that_nobody_answers(api: BotApi, ask: Ask, ada: Chat) -> 
     assert info["last_error_message"] == "Connection failed: ConnectError"
 
 
-# --- people ---
-
-
-@pytest.mark.parametrize(
-    ("kind", "shown"),
-    [
-        ("voice", {"duration": 9, "mime_type": "audio/ogg"}),
-        ("audio", {"duration": 9, "mime_type": "audio/mpeg", "file_name": "song.mp3"}),
-        ("document", {"file_name": "file"}),
-        ("video", {"duration": 9, "mime_type": "video/mp4", "width": 320}),
-        ("video_note", {"duration": 9, "length": 240}),
-        ("sticker", {"is_animated": False, "width": 512}),
-    ],
-)
-async def test_people_send_files(ask: Ask, ada: Chat, tmp_path: Path, kind: str, shown: Raw) -> None:
-    """Each kind comes as its own object, with the sender's claims."""
-    source = tmp_path / "source"
-    source.write_bytes(b"sound or picture")
-    claims = {"duration": 9} if "duration" in shown else {}
-    message = await getattr(ada, f"send_{kind}")(source, **claims, file_size=99, caption="for you", media_group_id="1")
-    [update] = await updates(ask)
-    seen = update["message"]
-    assert seen == message.raw
-    assert (seen["caption"], seen["media_group_id"]) == ("for you", "1")
-    assert shown.items() <= seen[kind].items()
-    assert seen[kind]["file_size"] == 99
-    file = (await ask("getFile", file_id=seen[kind]["file_id"]))["result"]
-    assert file["file_unique_id"] == seen[kind]["file_unique_id"]
-
-
-async def test_photos_come_in_sizes(api: BotApi, http: httpx.AsyncClient, ask: Ask, ada: Chat) -> None:
-    """Smallest first; the last one has the bytes that were sent."""
-    await ada.send_photo(jpeg())
-    [update] = await updates(ask)
-    small, whole = update["message"]["photo"]
-    assert [(size["width"], size["height"]) for size in (small, whole)] == [(90, 68), (640, 480)]
-    path = (await ask("getFile", file_id=whole["file_id"]))["result"]["file_path"]
-    response = await http.get(f"{api.root_url}/file/bot{api.token}/{path}")
-    assert (response.content, response.headers["content-type"]) == (jpeg(), "application/octet-stream")
-    assert (await http.get(f"{api.root_url}/file/bot1:wrong/{path}")).status_code == 404
-    assert (await http.get(f"{api.root_url}/file/bot{api.token}/files/none")).status_code == 404
-    assert [len((await ada.send_photo(b"no picture")).raw["photo"])] == [1]
-
-
-async def test_files_over_20_mb_cannot_be_fetched(ask: Ask, ada: Chat) -> None:
-    message = await ada.send_document(b"x", "big.wav", "audio/x-wav", file_size=25 << 20)
-    assert (await ask("getFile", file_id=message.raw["document"]["file_id"]))["description"] == (
-        "Bad Request: file is too big"
-    )
-
-
-def test_old_files_make_room() -> None:
-    files = Files(most_kept_bytes=10)
-    kept = [files.add(bytes(size), "x", mime_type=None) for size in (6, 4, 5)]
-    assert [len(file.data) for file in kept] == [0, 4, 5]
-
-
-async def test_commands_are_entities(ask: Ask, ada: Chat) -> None:
-    """Offsets count UTF-16 code units; paths and addresses are no commands."""
-    message = await ada.send_text("🎈 /talk@talking_photo_bot to @somebody a/b x@y.org")
-    assert message.raw["entities"] == [
-        {"type": "bot_command", "offset": 3, "length": 23},
-        {"type": "mention", "offset": 30, "length": 9},
-    ]
-
-
-async def test_buttons(api: BotApi, ask: Ask, ada: Chat) -> None:
-    """A press comes as a callback query, which is answered once; a message that is gone comes as inaccessible."""
-    await ask("sendMessage", chat_id=7, text="Sure?", reply_markup=YES)
-    question = await ada.wait_for(lambda message: message.buttons)
-    query_id = await ada.press(question, "Yes")
-    await ask("deleteMessage", chat_id=7, message_id=question.id)
-    await ada.press(question, "yes:1", by=api.user(9, first_name="Eve"))
-    first, second = (update["callback_query"] for update in await updates(ask))
-    assert (first["data"], first["from"]["id"], first["message"]["text"]) == ("yes:1", 7, "Sure?")
-    assert second["from"]["first_name"] == "Eve"
-    assert second["message"] == {"chat": ada.raw, "message_id": question.id, "date": 0}
-    assert (await ask("answerCallbackQuery", callback_query_id=query_id))["ok"]
-    assert "query is too old" in (await ask("answerCallbackQuery", callback_query_id=query_id))["description"]
-    with pytest.raises(ValueError, match="no button"):
-        await ada.press(question, "No")
-
-
-async def test_waiting_tells_what_it_saw_instead(api: BotApi, ada: Chat) -> None:
-    await ada.send_text("hello")
-    await ada.send_sticker(b"")
-    with pytest.raises(TimeoutError, match="1 Ada: hello\n2 Ada: sticker"):
-        await ada.wait_for(lambda message: message.video, timeout_seconds=0)
-    with pytest.raises(TimeoutError):
-        await api.wait_for_call("sendVideo", timeout_seconds=0)
-
-
-# --- groups ---
-
-
-async def test_privacy_mode(api: BotApi, ask: Ask) -> None:
-    """In a group come commands, unless they are another bot's, and replies to the bot's own messages."""
-    group, ada = api.group(), api.user(7)
-    sent = (await ask("sendMessage", chat_id=group.id, text="Which photo?"))["result"]
-    [question] = group.messages
-    words = ["hello", "/talk", "/talk@talking_photo_bot", "/talk@another_bot", "@talking_photo_bot hi"]
-    for text in words:
-        await group.send_text(text, by=ada)
-    await group.send_photo(b"", by=ada, reply_to=question)
-    await group.send_photo(b"", by=ada, caption="/talk@talking_photo_bot")
-    seen = [update["message"] for update in await updates(ask)]
-    assert [message.get("text") for message in seen] == ["/talk", "/talk@talking_photo_bot", None, None]
-    assert seen[2]["reply_to_message"] == sent
-    assert "message can't be deleted" in (await ask("deleteMessage", chat_id=group.id, message_id=2))["description"]
-    assert (await ask("getChatMember", chat_id=group.id, user_id=7))["result"]["user"]["id"] == 7
-    assert (await ask("getChat", chat_id=group.id))["result"]["type"] == "supergroup"
-    with pytest.raises(ValueError, match="who it is"):
-        await group.send_text("nobody")
-
-
-async def test_without_privacy_mode_everything_comes() -> None:
-    api = BotApi(reads_all_group_messages=True)
-    await api.group(-5).send_text("hello", by=api.user(7))
-    assert len(api.updates.pending) == 1
-
-
-async def test_topics(api: BotApi, ask: Ask) -> None:
-    """In a forum a message belongs to a topic; a thread id may also stand for a chain of replies."""
-    forum = api.group(topics=[3])
-    message = await forum.send_text("/talk", by=api.user(7), thread_id=3)
-    answer = await ask("sendMessage", chat_id=forum.id, text="yes", message_thread_id=3)
-    assert message.raw["is_topic_message"] is answer["result"]["is_topic_message"] is True
-    assert "is_topic_message" not in (await forum.send_text("/talk", by=api.user(7), thread_id=9)).raw
-    assert (await ask("sendMessage", chat_id=forum.id, text="?", message_thread_id=4))["error_code"] == 400
-
-
-# --- the bot's messages ---
-
-
-async def test_send_video(ask: Ask, ada: Chat) -> None:
-    """The uploaded bytes, the geometry and the thumbnail are in the message, as a reply; a file_id sends it again."""
-    voice = await ada.send_voice(b"OggS")
-    answer = await ask(
-        "sendVideo",
-        files={"video": ("talk.mp4", b"--moov--\r\n", "video/mp4"), "cover": ("t.jpg", jpeg(200, 320), "image/jpeg")},
-        chat_id="7",
-        width="480",
-        height="640",
-        duration="5",
-        caption="Here",
-        supports_streaming="true",
-        thumbnail="attach://cover",
-        reply_parameters={"message_id": voice.id},
-    )
-    message = ada.messages[-1]
-    assert message.file is not None
-    assert message.file.data == b"--moov--\r\n"
-    assert (message.reply_to_id, message.text) == (voice.id, "Here")
-    video = answer["result"]["video"]
-    assert (video["width"], video["height"], video["duration"], video["file_name"]) == (480, 640, 5, "talk.mp4")
-    assert video["thumbnail"]["width"] == 200
-    [call] = ada.history
-    assert (call.parameters["supports_streaming"], call.parameters["video"].data) == (True, b"--moov--\r\n")
-    again = await ask("sendVideo", chat_id=7, video=video["file_id"])
-    assert again["result"]["video"]["file_unique_id"] == video["file_unique_id"]
-
-
-async def test_replies_to_what_is_gone(ask: Ask, ada: Chat) -> None:
-    """Refused, unless it may be sent without."""
-    voice = await ada.send_voice(b"OggS")
-    await ada.delete(voice)
-    wish: Raw = {"message_id": voice.id}
-    assert not (await ask("sendMessage", chat_id=7, text="x", reply_parameters=wish))["ok"]
-    wish["allow_sending_without_reply"] = True
-    answer = await ask("sendMessage", chat_id=7, text="x", reply_parameters=wish)
-    assert "reply_to_message" not in answer["result"]
-
-
-async def test_edits(ask: Ask, ada: Chat) -> None:
-    """Text and buttons are exchanged together; the same again is "not modified"; text turns into a video."""
-    edit = {"chat_id": 7, "message_id": 1}
-    await ask("sendMessage", chat_id=7, text="working", reply_markup=YES)
-    assert (await ask("editMessageReplyMarkup", **edit, reply_markup=YES))["error_code"] == 400
-    assert (await ask("editMessageReplyMarkup", **edit))["result"]["text"] == "working"
-    assert ada.messages[0].buttons == {}
-    assert "message is not modified" in (await ask("editMessageText", **edit, text="working"))["description"]
-    assert "edit_date" in (await ask("editMessageText", **edit, text="sending"))["result"]
-    assert "message is not modified" in (await ask("editMessageText", **edit, text="sending"))["description"]
-    assert "Media type" in (await ask("editMessageMedia", **edit, media={"type": "text"}))["description"]
-    media = {"type": "video", "media": "attach://clip", "width": 480}
-    await ask("editMessageMedia", files={"clip": ("v.mp4", b"mp4")}, chat_id="7", message_id="1", media=media)
-    [message] = ada.messages
-    assert message.file is not None
-    assert (message.file.data, message.text, (message.video or {})["width"]) == (b"mp4", "", 480)
-    assert "no text in the message" in (await ask("editMessageText", **edit, text="x"))["description"]
-    assert (await ask("deleteMessage", **edit))["result"] is True
-    assert not ada.messages
-
-
-async def test_other_methods(api: BotApi, ask: Ask, ada: Chat) -> None:
-    """Animations are documents too; actions and reactions are taken; the profile is kept for each language."""
-    await ask("sendAnimation", files={"animation": ("a.mp4", b"mp4")}, chat_id="7")
-    raw = ada.messages[0].raw
-    assert raw["animation"] == raw["document"]
-    assert (await ask("sendChatAction", chat_id=7, action="record_video"))["result"] is True
-    assert (await ask("setMessageReaction", chat_id=7, message_id=1))["result"] is True
-    assert (await ask("getMe"))["result"] == api.me
-    commands = [{"command": "start", "description": "Start"}]
-    await ask("setMyCommands", commands=commands, language_code="de")
-    await ask("setMyShortDescription", short_description="Talks")
-    assert (await ask("getMyCommands", language_code="de"))["result"] == commands
-    assert (await ask("getMyCommands"))["result"] == []
-    assert (await ask("getMyShortDescription"))["result"] == {"short_description": "Talks"}
-    await ask("deleteMyCommands", language_code="de")
-    assert (await ask("getMyCommands", language_code="de"))["result"] == []
-
-
 # --- faults ---
 
 
@@ -508,55 +263,3 @@ async def test_stopping_ends_what_is_under_way(http: httpx.AsyncClient) -> None:
         await poll
     async with serve(Starlette(), port=int(url.rpartition(":")[2])) as again:
         assert again == url
-
-
-# --- words with markup, and questions ---
-
-
-@pytest.mark.parametrize(
-    ("html", "text", "kinds"),
-    [
-        ("a <b>bold</b> &lt;word&gt; &amp; <code>7</code>", "a bold <word> & 7", ["bold", "code"]),
-        ('<a href="https://a.test"><i>there</i></a>', "there", ["italic", "text_link"]),
-    ],
-)
-async def test_html_is_shown_as_it_is_meant(ask: Ask, ada: Chat, html: str, text: str, kinds: list[str]) -> None:
-    sent = (await ask("sendMessage", chat_id=7, text=html, parse_mode="HTML"))["result"]
-    assert (sent["text"], [entity["type"] for entity in sent["entities"]]) == (text, kinds)
-    assert (await ask("sendMessage", chat_id=7, text=html))["result"]["text"] == html
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("<blink>", 'Unsupported start tag "blink"'),
-        ("<b>bold", 'Can\'t find end tag corresponding to start tag "b"'),
-        ("bold</b>", 'Unexpected end tag "b"'),
-        ("1 < 2", "Unsupported start tag"),
-    ],
-)
-async def test_html_that_can_t_be_parsed_is_refused(ask: Ask, ada: Chat, text: str, why: str) -> None:
-    refused = await ask("sendMessage", chat_id=7, text=text, parse_mode="HTML")
-    assert refused["description"].startswith("Bad Request: can't parse entities: ")
-    assert why in refused["description"]
-
-
-async def test_a_question_can_t_be_edited(ask: Ask, ada: Chat) -> None:
-    """A message with ForceReply remembers what it asks for, and shows no keyboard."""
-    asks = {"force_reply": True, "selective": True, "input_field_placeholder": "A photo"}
-    sent = (await ask("sendMessage", chat_id=7, text="What?", reply_markup=asks))["result"]
-    assert "reply_markup" not in sent
-    assert ada.messages[-1].asks == asks
-    refused = await ask("editMessageText", chat_id=7, message_id=sent["message_id"], text="Well?")
-    assert refused["description"] == "Bad Request: message can't be edited"
-    too_long = asks | {"input_field_placeholder": "x" * 65}
-    assert not (await ask("sendMessage", chat_id=7, text="What?", reply_markup=too_long))["ok"]
-    assert not (await ask("sendMessage", chat_id=7, text="What?", parse_mode="Markdown"))["ok"]
-
-
-async def test_admins_are_known(api: BotApi, ask: Ask) -> None:
-    group = api.group()
-    await group.send_text("hi", by=api.user(7))
-    assert (await ask("getChatMember", chat_id=group.id, user_id=7))["result"]["status"] == "member"
-    group.admins.add(7)
-    assert (await ask("getChatMember", chat_id=group.id, user_id=7))["result"]["status"] == "administrator"

@@ -1,123 +1,34 @@
-"""A chat of the local Telegram: what stands in it, and what people do there."""
+"""A chat of the local Telegram, and what people do there."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from bot.sandbox import messages
 from bot.sandbox.entities import entities
-from bot.sandbox.files import File, Files, Raw
-from bot.sandbox.stand_in import Call
-from bot.sandbox.updates import Updates
+from bot.sandbox.files import MEDIA_KINDS, File, Raw
+from bot.sandbox.members import Status, chat_member
+from bot.sandbox.messages import Message, Sender
+from bot.sandbox.rooms import Room
+
+__all__ = ["Chat", "Message", "Sender"]
+
+_FEWEST_IN_ALBUM, _MOST_IN_ALBUM = 2, 10
 
 
-class Telegram(Protocol):
-    """What a chat needs of the server that it lives in."""
+class Chat(Room):
+    """What people say takes `by` (a user or a `Sender`; in a private chat its owner), `reply_to` and `thread_id`.
 
-    me: Raw
-    files: Files
-    updates: Updates
-    calls: list[Call]
+    Further fields of the Message object come in the Bot API's words: `forward_origin={…}`, `external_reply={…}`.
+    """
 
-    @property
-    def now_ms(self) -> int: ...
-
-    async def announce(self) -> None: ...
-
-    async def wait_until(self, look: Callable[[], Any], *, timeout_seconds: float) -> Any: ...
-
-
-@dataclass(eq=False)
-class Message:
-    """A message as the Bot API shows it (`raw`), and the file that it carries, if any."""
-
-    raw: Raw
-    file: File | None = None
-    asks: Raw | None = None
-    """The ForceReply that it was sent with; such a message can't be edited."""
-
-    @property
-    def id(self) -> int:
-        return int(self.raw["message_id"])
-
-    @property
-    def text(self) -> str:
-        """Its text or caption."""
-        return str(self.raw.get("text") or self.raw.get("caption") or "")
-
-    @property
-    def is_from_bot(self) -> bool:
-        return bool(self.raw["from"]["is_bot"])
-
-    @property
-    def reply_to_id(self) -> int | None:
-        return self.raw["reply_to_message"]["message_id"] if "reply_to_message" in self.raw else None
-
-    @property
-    def video(self) -> Raw | None:
-        return self.raw.get("video")
-
-    @property
-    def buttons(self) -> dict[str, str]:
-        """The inline keyboard: callback data (or the URL) by label."""
-        rows = self.raw.get("reply_markup", {}).get("inline_keyboard", [])
-        return {button["text"]: button.get("callback_data") or button.get("url", "") for row in rows for button in row}
-
-
-class Chat:
-    """`messages` is what stands in the chat now, in order, the bot's messages and people's."""
-
-    def __init__(self, telegram: Telegram, raw: Raw, *, owner: Raw | None = None, topics: Sequence[int] = ()) -> None:
-        self.raw = raw
-        self.messages: list[Message] = []
-        self.topics = frozenset(topics)
-        self.admins: set[int] = set()
-        self._telegram = telegram
-        self._owner = owner
-        self._last_message_id = 0
-        self._callbacks = 0
-
-    @property
-    def id(self) -> int:
-        return int(self.raw["id"])
-
-    @property
-    def is_private(self) -> bool:
-        return self._owner is not None
-
-    @property
-    def history(self) -> list[Call]:
-        """The bot's calls that name this chat, oldest first."""
-        return [call for call in self._telegram.calls if call.parameters.get("chat_id") == self.id]
-
-    def find(self, message_id: object) -> Message | None:
-        return next((message for message in self.messages if message.id == message_id), None)
-
-    def add(
-        self, sender: Raw, content: Raw, *, file: File | None, reply_to: Message | None, thread_id: int | None
-    ) -> Message:
-        """Put a message at the end, and say nothing of it to the bot."""
-        self._last_message_id += 1
-        raw: Raw = {
-            "message_id": self._last_message_id,
-            "from": sender,
-            "chat": self.raw,
-            "date": self._telegram.now_ms // 1000,
-        }
-        if thread_id:
-            raw["message_thread_id"] = thread_id
-        if thread_id in self.topics:
-            raw["is_topic_message"] = True
-        if reply_to:
-            raw["reply_to_message"] = {key: value for key, value in reply_to.raw.items() if key != "reply_to_message"}
-        message = Message(raw | content, file)
-        self.messages.append(message)
-        return message
+    _callbacks = 0
 
     # --- what people do ---
 
     async def send_text(self, text: str, **about: Any) -> Message:
-        return await self._say({"text": text} | entities(text, "entities"), **about)
+        return await self._say(_worded("text", "entities", text), **about)
 
     async def send_photo(self, source: Path | bytes, *, caption: str = "", **about: Any) -> Message:
         return await self._send("photo", source, "photo.jpg", "image/jpeg", caption=caption, **about)
@@ -150,14 +61,53 @@ class Chat:
     async def send_sticker(self, source: Path | bytes, **about: Any) -> Message:
         return await self._send("sticker", source, "sticker.webp", "image/webp", **about)
 
+    async def send_album(
+        self, sources: Sequence[Path | bytes], *, kind: str = "photo", captions: Sequence[str] = (), **about: Any
+    ) -> list[Message]:
+        """Send 2-10 photos (or documents, audios, videos) at once, with as many captions as there are."""
+        if not _FEWEST_IN_ALBUM <= len(sources) <= _MOST_IN_ALBUM:
+            raise ValueError(f"an album of {len(sources)}")
+        send = getattr(self, f"send_{kind}")
+        group_id = f"{abs(self.id)}{self._last_message_id:06}"
+        pairs = zip_longest(sources, captions, fillvalue="")
+        return [await send(source, caption=caption, media_group_id=group_id, **about) for source, caption in pairs]
+
+    async def send_service(self, **about: Any) -> Message:
+        """What Telegram itself notes in a chat: `new_chat_members=[…]`, `migrate_to_chat_id=…`."""
+        return await self._say({}, **about)
+
+    async def edit(
+        self,
+        message: Message,
+        *,
+        text: str | None = None,
+        photo: Path | bytes | None = None,
+        caption: str | None = None,
+    ) -> None:
+        """Change a message as its sender does; what is not given stays."""
+        raw = message.raw | {"edit_date": self._telegram.now_ms // 1000}
+        if photo is not None:
+            message.file = self._telegram.files.add(_bytes(photo), "photo.jpg", mime_type="image/jpeg", kind="photo")
+            raw = {name: value for name, value in raw.items() if name not in MEDIA_KINDS}
+            raw |= self._telegram.files.describe("photo", message.file, {})
+        for name, names, words in (("text", "entities", text), ("caption", "caption_entities", caption)):
+            if words is not None:
+                raw = {key: value for key, value in raw.items() if key not in {name, names}}
+                raw |= _worded(name, names, words)
+        message.raw = raw
+        await self._tell("edited_message", message)
+
     async def press(self, message: Message, button: str, *, by: Raw | None = None) -> str:
-        """Press a button, named by its label or its callback data; returns the callback query's id."""
+        """Press a button, named by its label or its callback data; returns the callback query's id.
+
+        Also who speaks as their group or channel presses as themselves.
+        """
         data = message.buttons.get(button, button)
         if data not in message.buttons.values():
             raise ValueError(f"no button {button!r} among {message.buttons}")
         self._callbacks += 1
         query_id = f"{abs(self.id)}{self._callbacks:06}"
-        person = self._person(by)
+        person = self._sender(by).user
         inaccessible = {"chat": self.raw, "message_id": message.id, "date": 0}
         query = {
             "id": query_id,
@@ -174,27 +124,34 @@ class Chat:
         self.messages.remove(message)
         await self._telegram.announce()
 
-    async def wait_for(self, look: Callable[[Message], Any], *, timeout_seconds: float = 10) -> Message:
-        """The first message in the chat for which `look` is true, now or later.
+    async def bot_is(self, status: Status, *, by: Raw | None = None, **rights: bool | int) -> None:
+        """Make the bot a member, an administrator, restricted, or gone ("left", "kicked"; in a private chat blocked).
 
-        Raises `TimeoutError`, which tells what stands in the chat instead.
+        The bot is told; `rights` are the fields of its new ChatMember that differ from what `chat_member` says.
         """
-        try:
-            found: Message = await self._telegram.wait_until(
-                lambda: next(filter(look, self.messages), None), timeout_seconds=timeout_seconds
-            )
-        except TimeoutError:
-            raise TimeoutError(f"nothing like that within {timeout_seconds} s; the chat reads:\n{self}") from None
-        return found
+        before, self.bot_member = self.bot_member, chat_member(self._telegram.me, status, self.permissions, **rights)
+        change = {
+            "chat": self.raw,
+            "from": self._sender(by).user,
+            "date": self._telegram.now_ms // 1000,
+            "old_chat_member": before,
+            "new_chat_member": self.bot_member,
+        }
+        await self._telegram.updates.add("my_chat_member", change, lane=f"chat {self.id}")
+        await self._telegram.announce()
 
-    def __str__(self) -> str:
-        return "\n".join(
-            f"{message.id} {message.raw['from']['first_name']}: "
-            + (message.text or ", ".join(message.raw.keys() - self._BARE))
-            for message in self.messages
-        )
+    # --- who speaks in another name ---
 
-    _BARE = frozenset({"message_id", "from", "chat", "date", "reply_to_message", "reply_markup"})
+    def anonymous_admin(self) -> Sender:
+        return messages.anonymous_admin(self.raw)
+
+    def channel(self, chat_id: int = -1001999999999, title: str = "News") -> Sender:
+        """Somebody who writes here in the name of a channel."""
+        return messages.channel(chat_id, title)
+
+    def linked_channel(self, chat_id: int = -1001999999999, title: str = "News") -> Sender:
+        """The channel whose posts are forwarded here automatically."""
+        return messages.linked_channel(chat_id, title, now=self._telegram.now_ms // 1000)
 
     async def _send(
         self,
@@ -208,47 +165,43 @@ class Chat:
         file_size: int | None = None,
         **about: Any,
     ) -> Message:
-        file = self._telegram.files.add(_bytes(source), file_name, mime_type=mime_type, claimed_size=file_size)
+        file = self._telegram.files.add(
+            _bytes(source), file_name, mime_type=mime_type, kind=kind, claimed_size=file_size
+        )
         content = self._telegram.files.describe(kind, file, {"duration": duration})
-        if caption:
-            content |= {"caption": caption} | entities(caption, "caption_entities")
-        return await self._say(content, file=file, **about)
+        return await self._say(content | _worded("caption", "caption_entities", caption), file=file, **about)
 
     async def _say(
         self,
         content: Raw,
         *,
-        by: Raw | None = None,
+        by: Raw | Sender | None = None,
         file: File | None = None,
         reply_to: Message | None = None,
         thread_id: int | None = None,
         **fields: Any,
     ) -> Message:
-        """`fields` are further fields of the Message object, in the Bot API's words."""
-        message = self.add(self._person(by), content | fields, file=file, reply_to=reply_to, thread_id=thread_id)
-        if self._reaches_bot(message):
-            await self._telegram.updates.add("message", message.raw, lane=f"chat {self.id}")
-        await self._telegram.announce()
+        sender = self._sender(by)
+        message = self.add(
+            sender.user, sender.fields | content | fields, file=file, reply_to=reply_to, thread_id=thread_id
+        )
+        await self._tell("message", message)
         return message
 
-    def _person(self, by: Raw | None) -> Raw:
+    async def _tell(self, kind: str, message: Message) -> None:
+        if self.reaches_bot(message):
+            await self._telegram.updates.add(kind, message.raw, lane=f"chat {self.id}")
+        await self._telegram.announce()
+
+    def _sender(self, by: Raw | Sender | None) -> Sender:
         person = by or self._owner
         if person is None:
             raise ValueError("in a group say who it is: by=api.user(…)")
-        return person
+        return person if isinstance(person, Sender) else Sender(person)
 
-    def _reaches_bot(self, message: Message) -> bool:
-        """In a group with privacy mode on: commands that may be the bot's, and replies to it.
 
-        https://core.telegram.org/bots/features#privacy-mode
-        """
-        if self.is_private or self._telegram.me["can_read_all_group_messages"]:
-            return True
-        answered = message.raw.get("reply_to_message", {}).get("from", {}).get("id")
-        if answered == self._telegram.me["id"]:
-            return True
-        commands = [word for word in message.text.split() if word.startswith("/")]
-        return any(command.partition("@")[2] in {"", self._telegram.me["username"]} for command in commands)
+def _worded(name: str, names: str, words: str) -> Raw:
+    return {name: words} | entities(words, names) if words else {}
 
 
 def _bytes(source: Path | bytes) -> bytes:

@@ -23,5 +23,10 @@ def entities(text: str, name: str) -> Raw:
     return {name: found} if found else {}
 
 
+def commands(text: str) -> list[str]:
+    """The commands in a text, with the bot that each is addressed to, if any: "/talk@talking_photo_bot"."""
+    return [match["bot_command"] for match in _ENTITY.finditer(text) if match["bot_command"]]
+
+
 def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

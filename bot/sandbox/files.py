@@ -32,6 +32,7 @@ class File:
     unique_id: str
     name: str
     mime_type: str | None
+    kind: str
     claimed_size: int
     path: str
     data: bytes = field(repr=False)
@@ -52,13 +53,22 @@ class Files:
         self._kept: list[File] = []
         self._kept_bytes = 0
 
-    def add(self, data: bytes, name: str, *, mime_type: str | None, claimed_size: int | None = None) -> File:
+    def add(
+        self,
+        data: bytes,
+        name: str,
+        *,
+        mime_type: str | None,
+        kind: str = "document",
+        claimed_size: int | None = None,
+    ) -> File:
         number = next(self._numbers)
         file = File(
             file_id=f"BQACAgIAAx{number:06}",
             unique_id=f"AgAD{hashlib.blake2b(data, digest_size=8).hexdigest()}",
             name=name,
             mime_type=mime_type,
+            kind=kind,
             claimed_size=len(data) if claimed_size is None else claimed_size,
             path=f"files/file_{number}{PurePath(name).suffix}",
             data=data,
@@ -103,5 +113,5 @@ class Files:
         small.thumbnail((90, 90))
         sink = io.BytesIO()
         small.save(sink, "JPEG")
-        icon = self.add(sink.getvalue(), "small.jpg", mime_type="image/jpeg")
+        icon = self.add(sink.getvalue(), "small.jpg", mime_type="image/jpeg", kind=file.kind)
         return [icon.ids | {"width": small.width, "height": small.height}, whole]

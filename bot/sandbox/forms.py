@@ -17,7 +17,7 @@ _INTEGERS = frozenset({
 })  # fmt: skip
 _FLAGS = frozenset({"allow_sending_without_reply", "drop_pending_updates", "show_alert", "supports_streaming"})
 _OBJECTS = frozenset({
-    "allowed_updates", "caption_entities", "commands", "entities", "media", "reaction", "reply_markup",
+    "allowed_updates", "caption_entities", "commands", "entities", "media", "message_ids", "reaction", "reply_markup",
     "reply_parameters", "scope",
 })  # fmt: skip
 

@@ -9,24 +9,21 @@ from bot.sandbox.chats import Chat, Message
 from bot.sandbox.entities import utf16_length
 from bot.sandbox.errors import BotApiError
 from bot.sandbox.files import MEDIA_KINDS, File, Files, Raw
+from bot.sandbox.profile import Profile
 from bot.sandbox.updates import Updates, Webhook
 
+_MOST_DELETED = 100
 _MOST_BYTES_DOWN = 20 << 20
 _LONGEST_CALLBACK_ANSWER = 200
 _MEDIA_METHODS = {f"send{kind.replace('_', '')}": kind for kind in MEDIA_KINDS}
-_PROFILE_METHOD = re.compile(r"(set|get|delete)my(commands|description|shortdescription|name)")
+_PROFILE_METHODS = {
+    f"{verb}my{name.replace('_', '')}": (verb, name)
+    for name in ("commands", "description", "short_description", "name")
+    for verb in ("set", "get", "delete")
+    if verb != "delete" or name == "commands"
+}
 _SECRET_TOKEN = re.compile(r"[A-Za-z0-9_-]{0,256}")
 _WEBHOOK_ROOTS = ("https://", "http://127.0.0.1", "http://localhost")  # plain http as a server with --local allows
-
-# https://core.telegram.org/bots/api#chatmemberadministrator
-_ALL_RIGHTS = dict.fromkeys(
-    (
-        *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
-        *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
-        *("can_post_stories", "can_edit_stories", "can_delete_stories"),
-    ),
-    True,
-)
 
 # What an edit leaves as it is.
 _ENVELOPE = frozenset(
@@ -46,7 +43,7 @@ class Methods:
         self._updates = updates
         self._now = now
         self._answered: set[str] = set()
-        self._profile: dict[tuple[str, str, str], Any] = {}
+        self.profile = Profile(me, chats)
 
     async def call(self, name: str, parameters: Raw) -> Any:
         """Carry a method out; the case of its name does not matter."""
@@ -55,8 +52,8 @@ class Methods:
             return await method(parameters)
         if kind := _MEDIA_METHODS.get(name):
             return self._send_media(kind, parameters)
-        if match := _PROFILE_METHOD.fullmatch(name):
-            return self._keep_profile(match[1], match[2], parameters)
+        if name in _PROFILE_METHODS:
+            return self.profile.call(*_PROFILE_METHODS[name], parameters)
         raise BotApiError(404, "Not Found: method not found")
 
     # --- updates ---
@@ -95,22 +92,22 @@ class Methods:
     # --- messages ---
 
     async def on_sendmessage(self, p: Raw) -> Raw:
-        return self._send(p, composing.text(p), None)
+        return self._send("text", p, composing.text(p), None)
 
     def _send_media(self, kind: str, p: Raw) -> Raw:
-        return self._send(p, *composing.media(self._files, kind, p.get(kind), p, p))
+        return self._send(kind, p, *composing.media(self._files, kind, p.get(kind), p, p))
 
-    def _send(self, p: Raw, content: Raw, file: File | None) -> Raw:
+    def _send(self, kind: str, p: Raw, content: Raw, file: File | None) -> Raw:
         chat = composing.find_chat(self._chats, p)
-        asks = composing.question(p)
+        composing.check_rights(chat, kind)
         message = chat.add(
             self._me,
             content | composing.buttons(p),
             file=file,
             reply_to=composing.reply_target(chat, p),
             thread_id=composing.thread_of(chat, p),
+            keyboard=composing.keyboard(p),
         )
-        message.asks = asks
         return message.raw
 
     async def on_editmessagetext(self, p: Raw) -> Raw:
@@ -125,6 +122,7 @@ class Methods:
         kind = wish.get("type")
         if kind not in MEDIA_KINDS:
             raise BotApiError(400, "Bad Request: can't parse InputMedia: Media type is not supported")
+        composing.check_rights(composing.find_chat(self._chats, p), kind)
         return self._edit(message, *composing.media(self._files, kind, wish.get("media"), wish, p), p)
 
     async def on_editmessagereplymarkup(self, p: Raw) -> Raw:
@@ -138,7 +136,7 @@ class Methods:
         message = composing.find_chat(self._chats, p).find(p.get("message_id"))
         if message is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
-        if not message.is_from_bot or message.asks:
+        if not message.is_from_bot or message.keyboard:
             raise BotApiError(400, "Bad Request: message can't be edited")
         return message
 
@@ -161,10 +159,22 @@ class Methods:
         message = chat.find(p.get("message_id"))
         if message is None:
             raise BotApiError(400, "Bad Request: message to delete not found")
-        if not message.is_from_bot and not chat.is_private:
-            raise BotApiError(400, "Bad Request: message can't be deleted")
-        chat.messages.remove(message)
+        self._delete(chat, [message])
         return True
+
+    async def on_deletemessages(self, p: Raw) -> bool:
+        """What is not found is skipped."""
+        chat = composing.find_chat(self._chats, p)
+        wish = p.get("message_ids") or []
+        if not 1 <= len(wish) <= _MOST_DELETED:
+            raise BotApiError(400, f"Bad Request: there must be 1-{_MOST_DELETED} message identifiers")
+        self._delete(chat, [message for message in chat.messages if message.id in wish])
+        return True
+
+    def _delete(self, chat: Chat, messages: list[Message]) -> None:
+        if not chat.bot_may("can_delete_messages") and not all(message.is_from_bot for message in messages):
+            raise BotApiError(400, "Bad Request: message can't be deleted")
+        chat.messages[:] = [message for message in chat.messages if message not in messages]
 
     async def on_sendchataction(self, p: Raw) -> bool:
         composing.thread_of(composing.find_chat(self._chats, p), p)
@@ -186,7 +196,7 @@ class Methods:
         self._answered.add(query_id)
         return True
 
-    # --- looking, and the bot's profile ---
+    # --- looking ---
 
     async def on_getme(self, _p: Raw) -> Raw:
         return self._me
@@ -200,28 +210,19 @@ class Methods:
         return file.ids | {"file_path": file.path}
 
     async def on_getchat(self, p: Raw) -> Raw:
-        return composing.find_chat(self._chats, p).raw | {"accent_color_id": 0, "max_reaction_count": 11}
+        chat = composing.find_chat(self._chats, p, only_look=True)
+        about = {} if chat.is_private else {"permissions": chat.permissions}
+        return chat.raw | about | {"accent_color_id": 0, "max_reaction_count": 11}
 
     async def on_getchatmember(self, p: Raw) -> Raw:
-        chat = composing.find_chat(self._chats, p)
-        people = [self._me, *(message.raw["from"] for message in chat.messages)]
-        person = next((person for person in people if person["id"] == p.get("user_id")), None)
-        if person is None:
+        member = composing.find_chat(self._chats, p, only_look=True).member(p.get("user_id"))
+        if member is None:
             raise BotApiError(400, "Bad Request: user not found")
-        is_admin = person["id"] in chat.admins
-        return ({"status": "administrator", **_ALL_RIGHTS} if is_admin else {"status": "member"}) | {"user": person}
+        return member
 
-    def _keep_profile(self, verb: str, what: str, p: Raw) -> Any:
-        """Keep or show what people see of the bot, for each scope and language."""
-        name = "short_description" if what == "shortdescription" else what
-        key = (name, str(p.get("scope")), p.get("language_code", ""))
-        match verb:
-            case "set":
-                self._profile[key] = p.get(name)
-            case "delete":
-                self._profile.pop(key, None)
-            case _ if name == "commands":
-                return self._profile.get(key, [])
-            case _:
-                return {name: self._profile.get(key, "")}
-        return True
+    async def on_getchatadministrators(self, p: Raw) -> list[Raw]:
+        """The owner and the administrators who are no bots."""
+        chat = composing.find_chat(self._chats, p)
+        if chat.is_private:
+            raise BotApiError(400, "Bad Request: there are no administrators in the private chat")
+        return [member for person in (chat.creator, *sorted(chat.admins)) if (member := chat.member(person))]

@@ -14,6 +14,7 @@ from bot.sandbox.chats import Chat
 from bot.sandbox.errors import BotApiError
 from bot.sandbox.files import Files, Raw
 from bot.sandbox.forms import read_parameters
+from bot.sandbox.members import Status
 from bot.sandbox.methods import Methods
 from bot.sandbox.stand_in import Call, Fault, StandIn, always
 from bot.sandbox.updates import Updates
@@ -68,13 +69,17 @@ class BotApi(StandIn):
         }
         self.files = Files()
         self.updates = Updates(self, first_id=self.now_ms % 10**9, webhook_retry_seconds=webhook_retry_seconds)
+        self.people: dict[int, Raw] = {}
         self._chats: dict[int, Chat] = {}
         self._methods = Methods(self.me, self._chats, self.files, self.updates, now)
 
     # --- people ---
 
     def user(self, user_id: int, *, first_name: str = "Ada", language_code: str = "en") -> Raw:
-        return {"id": user_id, "is_bot": False, "first_name": first_name, "language_code": language_code}
+        """Somebody, whom Telegram knows from now on."""
+        user = {"id": user_id, "is_bot": False, "first_name": first_name, "language_code": language_code}
+        self.people[user_id] = user
+        return user
 
     def private_chat(self, user_id: int = 7, *, first_name: str = "Ada", language_code: str = "en") -> Chat:
         """The chat of one person with the bot."""
@@ -82,11 +87,28 @@ class BotApi(StandIn):
         raw = {"id": user_id, "type": "private", "first_name": first_name}
         return self._chats.setdefault(user_id, Chat(self, raw, owner=owner))
 
-    def group(self, chat_id: int = -1001234567890, *, title: str = "Friends", topics: Sequence[int] = ()) -> Chat:
-        """A group in which the bot is; `topics` are the thread ids of a forum."""
+    def group(
+        self,
+        chat_id: int = -1001234567890,
+        *,
+        title: str = "Friends",
+        topics: Sequence[int] = (),
+        bot: Status = "member",
+    ) -> Chat:
+        """A group in which the bot is, or what `bot` says; `topics` are the thread ids of a forum."""
         kind = "supergroup" if chat_id < -(10**12) else "group"
         raw = {"id": chat_id, "type": kind, "title": title} | ({"is_forum": True} if topics else {})
-        return self._chats.setdefault(chat_id, Chat(self, raw, topics=topics))
+        return self._chats.setdefault(chat_id, Chat(self, raw, topics=topics, bot=bot))
+
+    # --- what the bot tells of itself ---
+
+    def commands(self, scope: Raw | None = None, language_code: str = "") -> list[Raw]:
+        """The commands set for exactly this scope (a BotCommandScope; None is the default one) and language."""
+        return self._methods.profile.commands(scope, language_code)
+
+    def profile(self, name: str, language_code: str = "") -> str:
+        """What was set as `name`, `description` or `short_description` for exactly this language."""
+        return self._methods.profile.words(name, language_code)
 
     # --- trouble ---
 
