@@ -14,6 +14,7 @@ from telegram import (
 from telegram.constants import ParseMode
 from telegram.error import BadRequest, Forbidden
 
+from bot.outcomes import DeliveryFailed, telling_apart
 from bot.texts import Say
 
 
@@ -26,16 +27,20 @@ def keyboard(say: Say) -> InlineKeyboardMarkup | ForceReply | None:
 
 
 async def answer(bot: Bot, message: Message, say: Say) -> None:
-    """Reply to a message, in its topic."""
-    with suppress(Forbidden):  # blocked us right after writing
-        await bot.send_message(
-            message.chat_id,
-            say.text,
-            parse_mode=ParseMode.HTML,
-            message_thread_id=thread_of(message) or None,
-            reply_parameters=ReplyParameters(message.message_id, allow_sending_without_reply=True),
-            reply_markup=keyboard(say),
-        )
+    """Reply to a message, in its topic; silently where we may not, or were blocked right after it was written."""
+    try:
+        with telling_apart():
+            await bot.send_message(
+                message.chat_id,
+                say.text,
+                parse_mode=ParseMode.HTML,
+                message_thread_id=thread_of(message) or None,
+                reply_parameters=ReplyParameters(message.message_id, allow_sending_without_reply=True),
+                reply_markup=keyboard(say),
+            )
+    except DeliveryFailed as failed:
+        if not failed.chat_gone and not failed.not_allowed:
+            raise failed.cause from failed
 
 
 async def toast(query: CallbackQuery, text: str = "") -> None:

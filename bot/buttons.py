@@ -61,7 +61,7 @@ class Buttons:
         is_of_person = what in _OF_PERSON or what.startswith(_LANGUAGE)
         if job is None and not is_of_person:
             said = texts.TOO_LATE
-        elif not caller.is_allowed or not await self._owns(caller, number if job is None else job.user_id):
+        elif not caller.is_allowed or not await self._owns(caller, number, job):
             said = texts.NOT_YOURS
         elif job is None:
             said = await self._of_person(what, caller, query, number)
@@ -72,11 +72,15 @@ class Buttons:
         self.ring()
         await toast(query, caller.words.plain(said))
 
-    async def _owns(self, caller: Caller, owner_id: int) -> bool:
-        """Behind a shared identity are the group's admins; a press shows who it really is."""
-        if owner_id < 0 and caller.in_group:
-            return await self.groups.is_run_by(caller.chat.id, caller.id)
-        return owner_id == caller.id
+    async def _owns(self, caller: Caller, number: int, job: Job | None) -> bool:
+        """Whether it is theirs; a client may send data that stands under no message.
+
+        Behind a shared identity are the admins of the chat that it speaks for, and a press shows who it really is.
+        """
+        owner_id = number if job is None else job.user_id
+        if owner_id > 0:
+            return owner_id == caller.id
+        return await self.groups.is_run_by(owner_id if job is None else job.chat_id, caller.id)
 
     async def _of_job(self, what: str, caller: Caller, query: CallbackQuery, job: Job) -> str:
         match what:
@@ -147,7 +151,7 @@ class Buttons:
             await self.peers.choose(owner_id, is_round=int(what == "round"))
             await self.jobs.restyle(owner_id, is_round=int(what == "round"))
         elif what in {"tidy", "untidy"}:
-            if owner_id > 0 and not await self.groups.is_run_by(caller.chat.id, caller.id):
+            if not await self.groups.is_run_by(caller.chat.id, caller.id):
                 return texts.FOR_GROUP_ADMINS
             await self.peers.choose(caller.chat.id, keeps_chatter=int(what == "untidy"))
         else:

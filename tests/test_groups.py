@@ -258,6 +258,31 @@ async def test_an_anonymous_admin_is_known_by_the_group_and_has_no_quota(tmp_pat
         assert {job.user_id for job in await here.jobs()} == {group.id}
 
 
+async def test_made_up_data_gives_nobody_power_over_another_group(here: World, group: Chat, ada: Raw) -> None:
+    """The admin of one group sends data that belongs under a message of another's anonymous admin."""
+    photo = await group.send_photo(PHOTO, by=group.anonymous_admin())
+    await group.send_text("/talk", by=group.anonymous_admin(), reply_to=photo)
+    job = await job_in(here, group, State.COLLECTING)
+    own = here.telegram.group(-1_005_000_000_000 - next(_ids))
+    own.admins.add(ada["id"])
+    await own.send_text("hi", by=ada)
+    menu = await ask(own, "/help", by=ada)
+    for data in (f"forget:{group.id}", f"stop:{job.id}", f"cancel:{job.id}"):
+        menu.raw["reply_markup"] = {"inline_keyboard": [[{"text": "Go", "callback_data": data}]]}
+        assert await toast(here.telegram, await own.press(menu, "Go", by=ada)) == texts.NOT_YOURS
+    assert (await job_in(here, group, State.COLLECTING)).id == job.id
+
+
+async def test_where_we_may_not_write_we_are_silent_and_go_on(here: World, group: Chat, ada: Raw) -> None:
+    group.permissions["can_send_messages"] = False
+    await group.bot_is("restricted", by=ada, can_send_messages=False)
+    await group.send_text("/help", by=ada)
+    await all_handled(here)
+    await group.bot_is("member", by=ada)
+    group.permissions["can_send_messages"] = True
+    assert await ask(group, "/help", by=ada)
+
+
 async def test_the_posts_of_a_linked_channel_are_nobody_s_words(here: World, group: Chat, ada: Raw) -> None:
     await group.send_photo(PHOTO, caption="/talk", by=group.linked_channel())
     await group.send_text("/help", by=ada)
