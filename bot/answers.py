@@ -67,6 +67,13 @@ async def strip_buttons(query: CallbackQuery) -> None:
             await query.edit_message_reply_markup(None)
 
 
+async def take_away(query: CallbackQuery) -> None:
+    """Remove the message whose button was pressed."""
+    if isinstance(query.message, Message):
+        with suppress(BadRequest, Forbidden):
+            await query.delete_message()
+
+
 def thread_of(message: Message) -> int:
     """The topic that a message stands in; 0 for General and outside of forums.
 

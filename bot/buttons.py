@@ -14,7 +14,7 @@ from telegram import Bot, CallbackQuery, Message
 from telegram.error import BadRequest
 
 from bot import texts
-from bot.answers import replace, strip_buttons, thread_of, toast
+from bot.answers import replace, strip_buttons, take_away, thread_of, toast
 from bot.callers import Caller
 from bot.commands import Commands
 from bot.farewell import Farewell
@@ -36,6 +36,7 @@ _OF_JOB = frozenset(
     }
 )
 _OF_PERSON = frozenset({"forget", "forget-not", "languages", "round", "square", "tidy", "untidy"})
+_OVER_BY_PRESS = frozenset({"again", "photo", "voice", "cancel", "keep"})  # what they stand under is mere chatter then
 _PRESSED_OFTEN = frozenset({"send", "stop"})
 _LANGUAGE = "language-"
 
@@ -67,7 +68,9 @@ class Buttons:
             said = await self._of_person(what, caller, query, number)
         else:
             said = await self._of_job(what, caller, query, job)
-            if what not in _PRESSED_OFTEN:
+            if caller.in_group and what in _OVER_BY_PRESS and said != texts.TOO_LATE:
+                await take_away(query)
+            elif what not in _PRESSED_OFTEN:
                 await strip_buttons(query)
         self.ring()
         await toast(query, caller.words.plain(said))

@@ -53,6 +53,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
+RENDER_FAILED = "render_failed"
+"""The beginning of the reasons of jobs of which AKOOL could make no video."""
+
 NOT_ALLOWED = "not_allowed"
 """The reason of a job in `delivering` whose group takes no videos of us for now."""
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import exists, insert, select
+from sqlalchemy import ColumnElement, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.drafts import PREPARED, Kind, ask_anew, drafts_of, incoming, is_complete, new_draft
-from storage.jobs import COLUMNS, Job, State, change, rung
+from storage.jobs import COLUMNS, RENDER_FAILED, Job, State, change, rung
 from storage.schema import jobs
 from storage.updates import mark_handled
 
@@ -41,7 +41,10 @@ class Repeats:
             failed = await _failed(connection, job_id, user_id)
             if failed is None:
                 return False
-            halves = _columns(failed, PREPARED[kept_key]) if getattr(failed, kept_key) else {}
+            kept = getattr(failed, kept_key)
+            if kept and await _was_used_since(connection, failed, jobs.c[kept_key] == kept):
+                return False
+            halves = _columns(failed, PREPARED[kept_key]) if kept else {}
             await self._begin(connection, _columns(failed, _WHOSE), halves)
         return True
 
@@ -106,6 +109,12 @@ async def _is_repeated(connection: AsyncConnection, failed: Job) -> bool:
     return bool(await connection.scalar(select(exists().where(jobs.c.id > failed.id, same))))
 
 
+async def _was_used_since(connection: AsyncConnection, failed: Job, same_half: ColumnElement[bool]) -> bool:
+    """Whether a later job has gone on with the half; one that still collects is what a press before this has begun."""
+    later = (jobs.c.id > failed.id) & (jobs.c.state != State.COLLECTING)
+    return bool(await connection.scalar(select(exists().where(later, same_half))))
+
+
 async def _failed(connection: AsyncConnection, job_id: int, user_id: int) -> Job | None:
     statement = select(*COLUMNS).where(jobs.c.id == job_id, jobs.c.user_id == user_id, jobs.c.state == State.FAILED)
     row = (await connection.execute(statement.with_for_update())).one_or_none()
@@ -113,9 +122,10 @@ async def _failed(connection: AsyncConnection, job_id: int, user_id: int) -> Job
 
 
 async def _last_photo(connection: AsyncConnection, chat_id: int, user_id: int) -> Job | None:
-    statement = select(*COLUMNS).where(
-        jobs.c.chat_id == chat_id, jobs.c.user_id == user_id, jobs.c.photo_key.isnot(None), jobs.c.photo_accepted == 1
-    )
+    """Not one of which no video could be made."""
+    was_good = func.coalesce(jobs.c.reason, "").not_like(f"{RENDER_FAILED}%")
+    usable = jobs.c.photo_key.isnot(None) & (jobs.c.photo_accepted == 1) & was_good
+    statement = select(*COLUMNS).where(jobs.c.chat_id == chat_id, jobs.c.user_id == user_id, usable)
     row = (await connection.execute(statement.order_by(jobs.c.id.desc()).limit(1))).one_or_none()
     return Job.of(row) if row else None
 

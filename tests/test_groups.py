@@ -188,6 +188,7 @@ async def test_a_button_in_a_group_is_for_who_asked(here: World, group: Chat, ad
 
     pressed = await group.press(failure, texts.BUTTON_OTHER_PHOTO, by=ada)
     assert await toast(here.telegram, pressed) == texts.SEND_PHOTO
+    assert failure not in group.messages
     asked = await says(group, texts.STATUS_ONLY_VOICE_GROUP)
     await group.send_photo(PHOTO, by=ada, reply_to=asked)
     await video_in(group)

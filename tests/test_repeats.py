@@ -66,6 +66,13 @@ async def test_a_draft_that_lacks_something_gets_what_is_kept(database: Database
     assert "new photo" in draft.incoming
 
 
+async def test_a_press_after_all_is_mended_begins_nothing(database: Database, repeats: Repeats) -> None:
+    failed = await insert_job(database, State.FAILED, **PHOTO, **VOICE)
+    await insert_job(database, State.DELIVERED, **PHOTO | {"photo_key": "in/new.jpg"}, **VOICE)
+    assert not await repeats.again_without(Kind.PHOTO, failed.id, user_id=7)
+    assert not await Jobs(database).list(states=[State.COLLECTING])
+
+
 @pytest.mark.parametrize(("state", "user_id"), [(State.FAILED, 8), (State.DELIVERED, 7), (State.RENDERING, 7)])
 async def test_only_its_owner_begins_a_failed_job_anew(
     database: Database, repeats: Repeats, state: State, user_id: int
@@ -83,6 +90,8 @@ async def test_the_last_photo_is_the_sender_s_own_in_this_chat(database: Databas
     await insert_job(database, State.DELIVERED, **PHOTO | {"photo_key": "in/other.jpg"}, user_id=8)
     await insert_job(database, State.DELIVERED, **PHOTO | {"photo_key": "in/elsewhere.jpg"}, chat_id=-5)
     await insert_job(database, State.CANCELLED, **PHOTO | {"photo_key": "in/faceless.jpg", "photo_accepted": 0})
+    bad = PHOTO | {"photo_key": "in/bad.jpg"}
+    await insert_job(database, State.FAILED, **bad, **VOICE, reason="render_failed_face")
     await insert_job(database, State.DELIVERED, **VOICE)
     found = await repeats.last_photo(chat_id=7, user_id=7)
     assert found is not None
