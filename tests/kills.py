@@ -40,11 +40,10 @@ def named(passed: Sequence[str]) -> list[Hook]:
 async def kill_everywhere(*stages: Stage) -> list[Toll]:
     """Kill the service at every hook of every stage, the stages side by side.
 
-    What is passed twice, as two halves arrive, is struck twice on the first stage only, unless there is time. What is
-    come to more often is the looking at the status.
+    What is passed several times, as when two halves arrive, is struck once, unless there is time. The simulation
+    strikes it each time.
     """
-    first, *others = stages
-    killers = [Killer(first, most_occurrences=2), *(Killer(here, most_occurrences=1) for here in others)]
+    killers = [Killer(here) for here in stages]
     async with asyncio.TaskGroup() as beginning:
         for killer in killers:
             beginning.create_task(killer.begin())
@@ -56,9 +55,8 @@ async def kill_everywhere(*stages: Stage) -> list[Toll]:
 class Killer:
     """Has one process of the service running, and kills it again and again."""
 
-    def __init__(self, here: Stage, *, most_occurrences: int) -> None:
+    def __init__(self, here: Stage) -> None:
         self.here = here
-        self._most_occurrences = most_occurrences
         self.hooks: list[Hook] = []
         self._toll = Toll()
         self._victim: Victim
@@ -76,9 +74,7 @@ class Killer:
         await self._victim.order(record=True)
         await case.play(self._victim.death)
         await self._conclude(case, "undisturbed")
-        self.hooks = [
-            hook for hook in named(self._victim.passed) if TORTURE or hook.occurrence <= self._most_occurrences
-        ]
+        self.hooks = [hook for hook in named(self._victim.passed) if TORTURE or hook.occurrence == 1]
 
         case = self._case(risks=True)
         await self._victim.be_struck(_LATE, signal.SIGKILL)
