@@ -235,6 +235,8 @@ async def test_the_bot_is_silent_when_not_spoken_to(tmp_path: Any) -> None:
         await group.send_voice(VOICE, by=ada, reply_to=photo)
         await group.send_photo(PHOTO, by=ada, reply_to=video)
         await group.send_text("how funny", by=ada, reply_to=video)
+        words = await group.send_text("Who is that?", by=telegram.user(8))
+        await group.send_photo(PHOTO, by=ada, reply_to=words)
         await group.send_sticker(PHOTO, by=ada)
         await all_handled(here)
         assert said(group) == [video]

@@ -11,7 +11,7 @@ from bot import texts
 from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
-from media_samples import portrait, saved, sound
+from media_samples import portrait, quarters, saved, sound
 from scenes import all_handled, ask, job_in, new_chat, passing, says, toast, video_in
 from storage.jobs import Job, State
 from world import PHOTO, World, tiny_mp4, world
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOICE = sound(seconds=1)
 ORIGIN = {"type": "hidden_user", "sender_user_name": "Bob", "date": 1}
+FACELESS = saved(quarters(), "JPEG")
 OTHER = saved(portrait(), "JPEG", quality=60)
 
 
@@ -100,6 +101,16 @@ async def test_again_gives_a_waiting_voice_the_last_photo(here: World, ada: Chat
     await says(ada, texts.STATUS_LAST_PHOTO)
     await ada.send_text("/again")
     await ada.wait_for(lambda message: message.video and message.reply_to_id == voice.id)
+
+
+async def test_what_wants_an_answer_is_said_anew_below_what_was_sent(here: World, ada: Chat) -> None:
+    """Not edited into what stands further up, where nobody would see it."""
+    await ada.send_voice(VOICE)
+    status = await says(ada, texts.STATUS_ONLY_VOICE)
+    photo = await ada.send_photo(FACELESS)
+    question = await says(ada, texts.STATUS_NO_FACE)
+    assert question.id > photo.id
+    assert status not in ada.messages
 
 
 # --- /talk ---
