@@ -15,7 +15,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.texts import Say
 from storage.breaker import Breaker
-from storage.jobs import Jobs
+from storage.jobs import Job, Jobs
 from storage.ledger import Ledger
 from storage.peers import Access, Peers
 from storage.repeats import Repeats
@@ -126,27 +126,28 @@ class Admins:
         return Say(caller.words(texts.RESUMED))
 
     async def job(self, caller: Caller, arguments: list[str]) -> Say:
-        job_id = _id(arguments)
-        if job_id is None:
-            return _needs_id(caller, "/job 12")
-        job = await self.jobs.get(job_id)
-        if job is None:
-            return Say(caller.words(texts.NO_SUCH_JOB, id=str(job_id)))
-        return texts.story(caller.words, job, await self.ledger.of_job(job.id))
+        found = await self._find(caller, arguments, example="/job 12")
+        if isinstance(found, Say):
+            return found
+        return texts.story(caller.words, found, await self.ledger.of_job(found.id))
 
     async def retry(self, caller: Caller, arguments: list[str]) -> Say:
         """Try a failed job again, for its owner."""
+        found = await self._find(caller, arguments, example="/retry 12")
+        if isinstance(found, Say):
+            return found
+        if not await self.repeats.again(found.id, user_id=found.user_id):
+            return Say(caller.words(texts.CANT_RETRY, id=str(found.id)))
+        log.info("a job is tried again", job=found.id, by=caller.id)
+        self.ring()
+        return Say(caller.words(texts.RETRIED, id=str(found.id)))
+
+    async def _find(self, caller: Caller, arguments: list[str], *, example: str) -> Job | Say:
+        """The job that a command names, or what is to be said instead."""
         job_id = _id(arguments)
         if job_id is None:
-            return _needs_id(caller, "/retry 12")
-        job = await self.jobs.get(job_id)
-        if job is None:
-            return Say(caller.words(texts.NO_SUCH_JOB, id=str(job_id)))
-        if not await self.repeats.again(job.id, user_id=job.user_id):
-            return Say(caller.words(texts.CANT_RETRY, id=str(job_id)))
-        log.info("a job is tried again", job=job_id, by=caller.id)
-        self.ring()
-        return Say(caller.words(texts.RETRIED, id=str(job_id)))
+            return _needs_id(caller, example)
+        return await self.jobs.get(job_id) or Say(caller.words(texts.NO_SUCH_JOB, id=str(job_id)))
 
 
 def _id(arguments: list[str]) -> int | None:
