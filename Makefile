@@ -44,11 +44,13 @@ messages: .venv/dev.stamp  ## bring the translations up to date with the message
 	for language in bot/locales/*/; do $(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date -D bot -i bot/locales/bot.pot -d bot/locales -l $$(basename $$language) || exit 1; done
 
+COMPILE := uv pip compile pyproject.toml --extra postgres --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--universal --python-version 3.11 --no-emit-package pip --upgrade
+
 lock:  ## pin the dependencies anew (needs uv)
-	uv pip compile pyproject.toml --extra postgres --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		--universal --python-version 3.11 --upgrade -o requirements.lock
-	uv pip compile pyproject.toml --extra postgres --group dev --generate-hashes --no-emit-index-url --no-annotate \
-		--no-header --universal --python-version 3.11 --upgrade -o requirements-dev.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra sentry --extra otel -o requirements-observability.lock
+	$(COMPILE) --extra sentry --extra otel --group dev -o requirements-dev.lock
 
 clean:
 	rm -rf .venv demo-output .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

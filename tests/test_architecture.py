@@ -79,7 +79,7 @@ def test_the_lower_packages_read_no_environment(package: str) -> None:
 
 
 def test_no_file_in_the_repository_names_a_package_index() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", "Makefile", "Dockerfile"):
+    for name in ("requirements.lock", "requirements-observability.lock", "requirements-dev.lock", "pyproject.toml", "Makefile", "Dockerfile"):
         text = (ROOT / name).read_text(encoding="utf-8")
 
         assert "pypi" not in text.lower(), name
