@@ -18,11 +18,11 @@ SECRETS = [TOKEN, "an-api-key", "a/client+id=="]
 def restored() -> Iterator[None]:
     """Logging is global: put it back."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, configuration = list(root.handlers), root.level, structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 def written(style: str, write: object) -> str:
