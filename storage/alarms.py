@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, exists, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from storage.database import Database, among
 from storage.schema import alarms
@@ -36,10 +34,9 @@ class Alarms:
     async def raise_(self, key: str, text: str) -> None:
         """Note a trouble, unless it is noted already; if it was just over, it goes on."""
         now = self._database.now()
-        insert = postgres_insert if self._database.is_postgres else sqlite_insert
         async with self._database.begin() as connection:
             await connection.execute(
-                insert(alarms)
+                self._database.insert(alarms)
                 .values(key=key, text=text, raised_at=now, due_at=now)
                 .on_conflict_do_update(index_elements=[alarms.c.key], set_={"over_at": None})
             )

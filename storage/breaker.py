@@ -7,8 +7,6 @@ the operator's own pause: while that is there, nothing is submitted at all.
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, exists, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
@@ -48,7 +46,6 @@ class Breaker:
         `tried_at`: when the call that was refused was begun. Those that were under way already prolong nothing.
         """
         now = self._database.now()
-        insert = postgres_insert if self._database.is_postgres else sqlite_insert
         async with self._database.begin() as connection:
             pause = await current(connection)
             if pause and tried_at <= pause.since:
@@ -57,7 +54,7 @@ class Breaker:
             wait_ms = min(_FIRST_WAIT_MS * 2 ** min(tries, 10), _LONGEST_WAIT_MS)
             news = {"reason": reason, "try_at": now + wait_ms, "tries": tries}
             await connection.execute(
-                insert(breaker)
+                self._database.insert(breaker)
                 .values(name=_NAME, since=now, **news)
                 .on_conflict_do_update(index_elements=[breaker.c.name], set_=news)
             )
@@ -77,10 +74,9 @@ class Breaker:
     async def pause_all(self, reason: str = "operator") -> None:
         """Submit nothing at all until `resume_all`."""
         now = self._database.now()
-        insert = postgres_insert if self._database.is_postgres else sqlite_insert
         pause = {"name": _OPERATOR, "reason": reason, "since": now, "try_at": now}
         async with self._database.begin() as connection:
-            await connection.execute(insert(breaker).values(**pause).on_conflict_do_nothing())
+            await connection.execute(self._database.insert(breaker).values(**pause).on_conflict_do_nothing())
 
     async def resume_all(self) -> None:
         async with self._database.begin() as connection:

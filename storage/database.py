@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, event, func, insert, inspect, make_url, select, text
+from sqlalchemy import ColumnElement, Connection, Select, Table, event, func, inspect, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -27,6 +28,16 @@ _BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_MS = 20_000
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 30
+
+# What PostgreSQL is told of each connection of ours.
+_SESSION = {
+    # A process that is frozen in a transaction must not hold its locks for longer than a lease.
+    "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS),
+    # A machine that is gone without a word holds its advisory locks for a minute, not for two hours.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 
 DATABASE_ERRORS = (SQLAlchemyError, OSError)
@@ -54,6 +65,14 @@ class Database:
         async with self._engine.begin() as connection:
             yield connection
 
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An insert that may say `on_conflict_do_update` or `on_conflict_do_nothing`, in either engine's words."""
+        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
+
+    async def session(self) -> AsyncConnection:
+        """A connection of one's own, outside of transactions, to be closed by who asked for it; for PostgreSQL only."""
+        return await (await self._engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
+
     async def earliest(self, column: ColumnElement[int], *where: ColumnElement[bool]) -> int | None:
         """The smallest time in a column, of the rows that match."""
         async with self.begin() as connection:
@@ -62,10 +81,10 @@ class Database:
 
     async def check(self) -> None:
         """Write the cheapest row, since a full disk can still be read; raise whatever that raises."""
-        noted = {"key": "check", "at": self.now()}
+        news = {"at": self.now()}
+        noted = self.insert(notices).values(key="check", **news)
         async with self.begin() as connection:
-            await connection.execute(delete(notices).where(notices.c.key == noted["key"]))
-            await connection.execute(insert(notices).values(**noted))
+            await connection.execute(noted.on_conflict_do_update(index_elements=[notices.c.key], set_=news))
 
 
 def async_url(url: str) -> URL:
@@ -172,11 +191,10 @@ def _engine(url: URL) -> AsyncEngine:
         patience = {
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _STATEMENT_SECONDS,
-            # A process that is frozen in a transaction must not hold its locks for longer than a lease.
-            "server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS)},
+            "server_settings": _SESSION,
         }
         return create_async_engine(
-            url, pool_size=5, max_overflow=5, pool_pre_ping=True, hide_parameters=True, connect_args=patience
+            url, pool_size=5, max_overflow=7, pool_pre_ping=True, hide_parameters=True, connect_args=patience
         )
     engine = create_async_engine(
         url,

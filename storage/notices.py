@@ -1,8 +1,6 @@
 """What was said lately, so that it is not said again too soon."""
 
 from sqlalchemy import delete, exists, insert, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from storage.database import Database
 from storage.schema import notices
@@ -29,9 +27,8 @@ class Notices:
     async def is_new(self, key: str, *, for_ms: int) -> bool:
         """Whether `key` was not noted in the last `for_ms`; it is noted now if so."""
         now = self._database.now()
-        upsert = postgres_insert if self._database.is_postgres else sqlite_insert
         statement = (
-            upsert(notices)
+            self._database.insert(notices)
             .values(key=key, at=now)
             .on_conflict_do_update(index_elements=[notices.c.key], set_={"at": now}, where=notices.c.at <= now - for_ms)
             .returning(notices.c.key)

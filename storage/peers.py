@@ -9,8 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import bindparam, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
@@ -54,10 +52,9 @@ class Peers:
 
     async def choose(self, peer_id: int, **columns: Any) -> None:
         """Note what is chosen for a peer."""
-        insert = postgres_insert if self._database.is_postgres else sqlite_insert
         async with self._database.begin() as connection:
             await connection.execute(
-                insert(peers)
+                self._database.insert(peers)
                 .values(id=peer_id, **columns)
                 .on_conflict_do_update(index_elements=[peers.c.id], set_=columns)
             )

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, among
@@ -54,9 +52,8 @@ class Updates:
             {"update_id": update_id, "lane": lane, "raw": raw, "received_at": now, "due_at": now}
             for update_id, lane, raw in batch
         ]
-        insert = postgres_insert if self._database.is_postgres else sqlite_insert
         async with self._database.begin() as connection:
-            await connection.execute(insert(updates).on_conflict_do_nothing(), rows)
+            await connection.execute(self._database.insert(updates).on_conflict_do_nothing(), rows)
 
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[StoredUpdate]:
         """Take the oldest waiting update of up to `most` lanes."""
