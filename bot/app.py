@@ -31,6 +31,7 @@ from bot.operator import OperatorsVoice
 from bot.outlooks import Outlooks
 from bot.patience import LEASE_MS, MINUTE_MS, SECOND_MS
 from bot.pipeline import Pipeline
+from bot.presence import present
 from bot.probe import Probe
 from bot.profile import Profile
 from bot.resources import Keys
@@ -39,9 +40,10 @@ from bot.server import serving
 from bot.setbacks import Setbacks
 from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
-from bot.telegram import Files, TelegramApplication, Webhook, build_application, log_in
+from bot.telegram import Files, TelegramApplication, build_application, log_in
 from bot.tracker import Tracker
 from bot.web import Web
+from bot.webhook import Webhook, WebhookKeeper
 from bot.worker import Queue, Worker
 from storage.alarms import Alarms
 from storage.breaker import Breaker
@@ -54,7 +56,9 @@ from storage.notices import Notices
 from storage.objects import MediaSigner, ObjectStore, StoreError
 from storage.peers import Peers
 from storage.quotas import Quotas
+from storage.rates import rates_of
 from storage.repeats import Repeats
+from storage.replicas import Duty, Held
 from storage.reports import Reports
 from storage.retention import Retention
 from storage.statuses import Statuses
@@ -81,6 +85,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(open_database(database_url, now=clock.now))
+        await stack.enter_async_context(present(settings, keys, database, clock))
         scratch = stack.enter_context(resources.scratch_folder(settings.data_dir))
         service = Service(
             settings,
@@ -91,7 +96,9 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
             database=database,
             store=await stack.enter_async_context(resources.open_store(settings, signer, scratch)),
             application=build_application(
-                settings.telegram_bot_token.get_secret_value(), settings.telegram_api_url, Limiter(clock)
+                settings.telegram_bot_token.get_secret_value(),
+                settings.telegram_api_url,
+                Limiter(clock, rates_of(database)),
             ),
             akool_client=await stack.enter_async_context(resources.open_akool(settings)),
             http=await stack.enter_async_context(resources.open_http()),
@@ -194,7 +201,7 @@ class Service:
                 ring=ring,
             ),
         ).register(application)
-        self._profile = Profile(bot, notices, clock, admins) if sets_profile else None
+        self._profile = Profile(bot, notices, Held(database, Duty.PROFILE), clock, admins) if sets_profile else None
 
         intake = Intake(updates, updates_bell.set)
         dispatcher = Dispatcher(application, updates, clock)
@@ -241,16 +248,20 @@ class Service:
             worker("statuses", statuses, keeper.do, statuses_bell),
             worker("alarms", alarms, voice.do, asyncio.Event()),
         ]
+        self._duty_of_updates = Held(database, Duty.UPDATES)
         self._poller = Poller(
             http,
             token=settings.telegram_bot_token.get_secret_value(),
             api_url=settings.telegram_api_url,
             intake=intake,
+            duty=self._duty_of_updates,
             clock=clock,
         )
         self._polls = settings.telegram_updates == "polling"
-        self._webhook = None if self._polls else Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook)
+        webhook = Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook)
+        self._webhook = WebhookKeeper(bot, notices, self._duty_of_updates, clock, webhook)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._endless: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self.web = Web(
             settings=settings,
@@ -272,21 +283,23 @@ class Service:
             await self._jobs.release_all()
             await self._updates.release_all()
             await self._statuses.release_all()
-        await log_in(self._application, self._clock, self._webhook)
+        await log_in(self._application, self._clock)
+        if not self._polls:
+            await self._webhook.set_up()
         for worker in self._workers:
             self._spawn(worker.run(), worker.name)
-        self._spawn(self._sweeper.run(), "sweeper")
+        self._spawn_endless(self._sweeper.run(Held(self._database, Duty.SWEEPING)), "sweeper")
         if self._profile is not None:
-            self._spawn(self._profile.run(), "profile")
-        if self._polls:
-            self._spawn(self._poller.run(), "poller")
+            self._spawn_endless(self._profile.run(), "profile")
+        self._spawn_endless(*((self._poller.run(), "poller") if self._polls else (self._webhook.run(), "webhook")))
 
     async def stop(self) -> None:
         """Stop taking updates, let running steps finish or give their claims back, and log out."""
         self._is_stopping = True
-        endless = [task for task in self._tasks if task.get_name() in ("poller", "sweeper", "profile")]
-        for task in endless:
+        for task in self._endless:
             task.cancel()
+        await asyncio.gather(*self._endless, return_exceptions=True)
+        await self._duty_of_updates.let_go()
         await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._application.shutdown()
@@ -304,8 +317,10 @@ class Service:
         }
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks.add(asyncio.create_task(work, name=name))
+
+    def _spawn_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._endless.add(asyncio.create_task(work, name=name))
 
 
 def _both(*bells: asyncio.Event) -> Callable[[], None]:

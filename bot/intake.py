@@ -22,6 +22,7 @@ from bot.clock import Clock
 from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
 from storage.objects import StoreError
+from storage.replicas import Held
 from storage.updates import StoredUpdate, Updates
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ _ID_LIMIT = 1 << 63
 _PAUSE_SECONDS = 0.3
 _POLL_SECONDS = 50  # the most that the Bot API server allows
 _MOST_PER_POLL = 100
+_STAND_BY_SECONDS = 5
 _FORGET_OFFSET_AFTER_MS = 6 * DAY_MS  # after a week of silence Telegram starts from a random id
 _MOST_ATTEMPTS = 5
 _MOST_PATIENT_ATTEMPTS = 24 * 60  # about a day
@@ -72,12 +74,19 @@ def _is_id(value: object) -> bool:
 
 
 class Poller:
-    """Long polling, with an offset that moves only after the commit."""
+    """Long polling, with an offset that moves only after the commit.
 
-    def __init__(self, http: httpx.AsyncClient, *, token: str, api_url: str, intake: Intake, clock: Clock) -> None:
+    Telegram serves one poller only: who does not get the `duty` stands by, and takes over from one that is gone.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, *, token: str, api_url: str, intake: Intake, duty: Held, clock: Clock
+    ) -> None:
         self._http = http
-        self._url = f"{api_url}/bot{token}/getUpdates"
+        self._root = f"{api_url}/bot{token}"
         self._intake = intake
+        self._duty = duty
+        self._is_polling = False
         self._clock = clock
         self._offset: int | None = None
         self._last_update_at = clock.now()
@@ -88,7 +97,7 @@ class Poller:
         failures = 0
         while True:
             try:
-                await self._poll()
+                await self._poll() if await self._has_the_duty() else await self._stand_by()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
                 # Never the error's text: it may hold the URL, and with it the token.
@@ -96,6 +105,25 @@ class Poller:
                 delay_ms = backoff_ms(failures, first_ms=SECOND_MS, most_ms=30 * SECOND_MS)
                 failures += 1
                 await self._clock.wait(asyncio.Event(), seconds=delay_ms / SECOND_MS)
+
+    async def _has_the_duty(self) -> bool:
+        has_it = await self._duty.take()
+        if has_it and not self._is_polling:
+            self._offset = None
+            await self._remove_webhook()
+        self._is_polling = has_it
+        return has_it
+
+    async def _remove_webhook(self) -> None:
+        response = await self._http.post(f"{self._root}/deleteWebhook", json={"drop_pending_updates": False})
+        if response.is_server_error:
+            response.raise_for_status()
+        if response.is_client_error:  # if there is one, polling will say so
+            log.warning("a webhook, if there is one, can't be removed", status=response.status_code)
+
+    async def _stand_by(self) -> None:
+        self.beat_at = self._clock.now()
+        await self._clock.wait(asyncio.Event(), seconds=_STAND_BY_SECONDS)
 
     async def _poll(self) -> None:
         question: dict[str, Any] = {
@@ -106,7 +134,7 @@ class Poller:
         if self._offset is not None:
             question["offset"] = self._offset
         asked_at = self._clock.now()
-        response = await self._http.post(self._url, json=question, timeout=_POLL_SECONDS + 15)
+        response = await self._http.post(f"{self._root}/getUpdates", json=question, timeout=_POLL_SECONDS + 15)
         response.raise_for_status()
         highest = await self._intake.store(response.json()["result"])
         now = self._clock.now()

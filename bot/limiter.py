@@ -8,9 +8,10 @@ python-telegram-bot's own limiter has no limit per private chat, counts every me
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
+import structlog
 from telegram._utils.types import JSONDict
 from telegram.error import RetryAfter
 from telegram.ext import BaseRateLimiter
@@ -18,45 +19,31 @@ from telegram.ext import BaseRateLimiter
 from bot.clock import Clock
 from bot.outcomes import wait_seconds
 from bot.patience import MINUTE_MS, SECOND_MS
+from storage.database import DATABASE_ERRORS
+from storage.rates import Rate, Rates
+
+log = structlog.get_logger()
 
 STATUS = "status"
 """The `rate_limit_args` of what may be left out: it never waits, and leaves the last place to what matters."""
 
 _MATTERS = "message"  # any other message or edit
 
-_OVERALL_PER_SECOND = 25
 _COUNTED = ("send", "edit", "forward", "copy")
 _FREE = ("sendChatAction",)
-_LONGEST_WAIT_SECONDS = 30
-_FORGET_AFTER_MS = 2 * MINUTE_MS
-
-
-@dataclass
-class _Bucket:
-    """Tokens that flow back with time; one is taken for each message."""
-
-    size: float
-    per_second: float
-    tokens: float
-    at_ms: int
-
-    def left(self, now: int) -> float:
-        self.tokens = min(self.size, self.tokens + (now - self.at_ms) / SECOND_MS * self.per_second)
-        self.at_ms = now
-        return self.tokens
-
-    def wait_seconds(self, now: int, *, keep: int) -> float:
-        """How long until one can be taken with `keep` left over."""
-        return max(0.0, (1 + keep - self.left(now)) / self.per_second)
+_LONGEST_WAIT_MS = 30 * SECOND_MS
+_OVERALL = Rate("overall", every_ms=SECOND_MS // 25, burst=25)
 
 
 class Limiter(BaseRateLimiter[str]):
-    """What it remembers may be forgotten: Telegram's own 429 is the truth, and is obeyed for its chat."""
+    """What it remembers may be forgotten: Telegram's own 429 is the truth, and is obeyed for its chat.
 
-    def __init__(self, clock: Clock) -> None:
+    `rates` are shared with the other replicas, if there are any.
+    """
+
+    def __init__(self, clock: Clock, rates: Rates) -> None:
         self._clock = clock
-        self._overall = _bucket(_OVERALL_PER_SECOND, _OVERALL_PER_SECOND, clock.now())
-        self._chats: dict[object, _Bucket] = {}
+        self._rates = rates
         self._blocked_until: dict[tuple[object, str], int] = {}
 
     async def initialize(self) -> None:
@@ -86,7 +73,7 @@ class Limiter(BaseRateLimiter[str]):
             return await callback(*args, **kwargs)
         except RetryAfter as error:
             if chat is not None:
-                self._blocked_until[chat, kind] = self._clock.now() + int(wait_seconds(error) * SECOND_MS)
+                await self._block(chat, kind, for_ms=int(wait_seconds(error) * SECOND_MS))
             raise
 
     def _check_open(self, chat: object, kind: str) -> None:
@@ -97,35 +84,33 @@ class Limiter(BaseRateLimiter[str]):
         if blocked_seconds > 0:
             raise RetryAfter(_rounded_up(blocked_seconds))
 
+    async def _block(self, chat: object, kind: str, *, for_ms: int) -> None:
+        now = self._clock.now()
+        self._blocked_until = {which: until for which, until in self._blocked_until.items() if until > now}
+        self._blocked_until[chat, kind] = now + for_ms
+        if kind == _MATTERS:
+            with suppress(*DATABASE_ERRORS):  # then the others hear it from Telegram
+                await self._rates.hold(_rate_of(chat), until_ms=now + for_ms)
+
     async def _turn(self, chat: object, kind: str) -> None:
         may_wait = kind == _MATTERS
         while True:
             self._check_open(chat, kind)
-            now = self._clock.now()
-            buckets = (self._overall, self._bucket_of(chat, now))
-            seconds = max(bucket.wait_seconds(now, keep=0 if may_wait else 1) for bucket in buckets)
-            if seconds <= 0:
-                for bucket in buckets:
-                    bucket.tokens -= 1
+            try:
+                wait_ms = await self._rates.take((_OVERALL, _rate_of(chat)), keep=0 if may_wait else 1)
+            except DATABASE_ERRORS as error:
+                log.warning("Telegram's rates can't be kept for now", error=type(error).__name__)
                 return
-            if not may_wait or seconds > _LONGEST_WAIT_SECONDS:
-                raise RetryAfter(_rounded_up(seconds))
-            await self._clock.wait(asyncio.Event(), seconds=seconds)
-
-    def _bucket_of(self, chat: object, now: int) -> _Bucket:
-        if chat not in self._chats:
-            self._forget_quiet_chats(now)
-            is_group = isinstance(chat, int) and chat < 0
-            self._chats[chat] = _bucket(20, 20 / 60, now) if is_group else _bucket(4, 1, now)
-        return self._chats[chat]
-
-    def _forget_quiet_chats(self, now: int) -> None:
-        self._chats = {chat: bucket for chat, bucket in self._chats.items() if now - bucket.at_ms < _FORGET_AFTER_MS}
-        self._blocked_until = {chat: until for chat, until in self._blocked_until.items() if until > now}
+            if wait_ms == 0:
+                return
+            if not may_wait or wait_ms > _LONGEST_WAIT_MS:
+                raise RetryAfter(_rounded_up(wait_ms / SECOND_MS))
+            await self._clock.wait(asyncio.Event(), seconds=wait_ms / SECOND_MS)
 
 
-def _bucket(size: float, per_second: float, now: int) -> _Bucket:
-    return _Bucket(size, per_second, tokens=size, at_ms=now)
+def _rate_of(chat: object) -> Rate:
+    is_group = isinstance(chat, int) and chat < 0
+    return Rate(f"chat {chat}", *((MINUTE_MS // 20, 20) if is_group else (SECOND_MS, 4)))
 
 
 def _rounded_up(seconds: float) -> int:

@@ -27,6 +27,7 @@ from bot.patience import HOUR_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.texts import LANGUAGES, in_language
 from storage.database import DATABASE_ERRORS
 from storage.notices import Notices
+from storage.replicas import Held
 
 log = structlog.get_logger()
 
@@ -35,26 +36,28 @@ _ENGLISH = LANGUAGES[0]
 
 
 class Profile:
-    def __init__(self, bot: ExtBot[Any], notices: Notices, clock: Clock, admins: Sequence[int]) -> None:
+    def __init__(self, bot: ExtBot[Any], notices: Notices, duty: Held, clock: Clock, admins: Sequence[int]) -> None:
         self._bot = bot
         self._notices = notices
+        self._duty = duty
         self._clock = clock
         self._admins = admins
 
     async def run(self) -> None:
-        """Set what has changed; tries again until Telegram has taken it."""
+        """Set what has changed, or see that another replica has; tries again until Telegram has taken it."""
         pause_seconds = float(_AFTER_SECONDS)
         attempts = 0
         while True:
             await self._clock.wait(asyncio.Event(), seconds=pause_seconds)
             try:
-                await self._set()
+                async with self._duty.for_now() as is_ours:
+                    if is_ours:
+                        await self._set()
+                        return
             except (TelegramError, *DATABASE_ERRORS) as error:
                 log.warning("the bot's profile can't be set; trying again", error=type(error).__name__)
                 pause_seconds = backoff_ms(attempts, first_ms=MINUTE_MS, most_ms=HOUR_MS) / SECOND_MS
                 attempts += 1
-            else:
-                return
 
     async def _set(self) -> None:
         """Each call is noted when it is made, so that a start that is cut short is taken up where it ended."""

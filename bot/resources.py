@@ -25,10 +25,11 @@ _ALIVE = "alive"
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys derived from `APP_SECRET`, one for each purpose."""
+    """Keys derived from `APP_SECRET`, one for each purpose; `fingerprints` tell whether two processes have the same."""
 
     media: bytes
     telegram_webhook: str
+    fingerprints: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> "Keys":
@@ -38,7 +39,11 @@ class Keys:
         def derive(purpose: str) -> bytes:
             return hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
-        return cls(media=derive("media"), telegram_webhook=derive("telegram webhook").hex())
+        return cls(
+            media=derive("media"),
+            telegram_webhook=derive("telegram webhook").hex(),
+            fingerprints=(derive("fingerprint").hex(),),
+        )
 
 
 def _kept_secret(path: Path) -> str:

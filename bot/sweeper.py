@@ -10,12 +10,14 @@ from bot.patience import DAY_MS, HOUR_MS, SECOND_MS
 from storage.database import DATABASE_ERRORS
 from storage.notices import Notices
 from storage.objects import ObjectStore, StoreError
+from storage.replicas import Held
 from storage.retention import Retention
 from storage.updates import Updates
 
 log = structlog.get_logger()
 
 _EVERY_MS = 6 * HOUR_MS
+_LOOK_EVERY_MS = HOUR_MS
 _ROWS_KEPT_MS = 3 * DAY_MS  # Telegram repeats an unacknowledged update for 24 hours
 _ORPHANS_KEPT_MS = DAY_MS  # an object is put before its row names it
 _BATCH = 500
@@ -39,14 +41,16 @@ class Sweeper:
         self._clock = clock
         self._kept_ms = int(retention_days * DAY_MS)
 
-    async def run(self) -> None:
-        """Sweep every few hours, until cancelled."""
+    async def run(self, duty: Held) -> None:
+        """Sweep every few hours, until cancelled; where there are replicas, only one of them does."""
         while True:
             try:
-                await self.sweep()
+                async with duty.for_now() as is_ours:
+                    if is_ours and await self._notices.is_new("sweeping", for_ms=_EVERY_MS):
+                        await self.sweep()
             except (*DATABASE_ERRORS, StoreError):
                 log.exception("the sweeping was cut short; it goes on next time")
-            await self._clock.wait(asyncio.Event(), seconds=_EVERY_MS / SECOND_MS)
+            await self._clock.wait(asyncio.Event(), seconds=_LOOK_EVERY_MS / SECOND_MS)
 
     async def sweep(self) -> None:
         await self._updates.prune(older_than_ms=_ROWS_KEPT_MS)

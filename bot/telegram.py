@@ -1,7 +1,6 @@
 """The Bot API through python-telegram-bot: building the application, and fetching a person's file."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,51 +59,24 @@ def build_application(
     )
 
 
-@dataclass(frozen=True)
-class Webhook:
-    """Where Telegram is to post updates, and the secret that it sends along."""
-
-    url: str
-    secret: str
-
-
 class TokenRefused(Exception):
     """Telegram does not know the bot's token."""
 
 
-async def log_in(application: TelegramApplication, clock: Clock, webhook: Webhook | None) -> None:
-    """Learn who we are, and choose how updates come; waits as long as Telegram can't be reached.
-
-    Raises `TokenRefused`.
-    """
+async def log_in(application: TelegramApplication, clock: Clock) -> None:
+    """Learn who we are; waits as long as Telegram can't be reached. Raises `TokenRefused`."""
     attempts = 0
     while True:
         try:
-            await _introduce(application)
-            await _choose_updates(application, webhook)
+            await application.initialize()
+        except InvalidToken:
+            raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
         except TelegramError as error:
             log.warning("Telegram can't be reached; trying again", error=type(error).__name__)
             await clock.wait(asyncio.Event(), seconds=backoff_ms(attempts, most_ms=MINUTE_MS) / SECOND_MS)
             attempts += 1
         else:
             return
-
-
-async def _introduce(application: TelegramApplication) -> None:
-    try:
-        await application.initialize()
-    except InvalidToken:
-        raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
-
-
-async def _choose_updates(application: TelegramApplication, webhook: Webhook | None) -> None:
-    if webhook is not None:
-        await application.bot.set_webhook(webhook.url, secret_token=webhook.secret, allowed_updates=ALLOWED_UPDATES)
-        return
-    try:
-        await application.bot.delete_webhook(drop_pending_updates=False)
-    except TelegramError as error:  # if there is one, polling will say so
-        log.warning("a webhook, if there is one, can't be removed", error=type(error).__name__)
 
 
 class Files:

@@ -31,6 +31,7 @@ from simulated_hooks import Fault, Hook, Hooks, PlainDatabase, SimulatedDatabase
 from simulated_media import CheapStudio, SimulatedStore, Vault, photo, render, voice
 from storage.jobs import TERMINAL
 from storage.objects import MediaSigner
+from storage.rates import OwnRates
 from virtual_loop import Process
 
 _START_MS = 1_800_000_000_000
@@ -129,7 +130,10 @@ class World:
             ),
             store=SimulatedStore(self.vault, self.hooks, process),
             application=build_application(
-                self.telegram.token, settings.telegram_api_url, Limiter(self.clock), transport=wire
+                self.telegram.token,
+                settings.telegram_api_url,
+                Limiter(self.clock, OwnRates(self.clock.now)),
+                transport=wire,
             ),
             akool_client=akool.Client(
                 http,

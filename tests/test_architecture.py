@@ -14,8 +14,9 @@ LAYERS = (
     {"sandbox"},
     {"cli"},
     {"app"},
+    {"presence"},
     {"resources", "metrics", "probe"},
-    {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper"},
+    {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper", "webhook"},
     {"buttons"},
     {"asking", "commands", "admins", "groups", "farewell"},
     {"pipeline", "callers", "outlooks"},
@@ -79,9 +80,9 @@ def test_the_lower_packages_read_no_environment(package: str) -> None:
 
 
 def test_no_file_in_the_repository_names_a_package_index() -> None:
-    for name in ("requirements.lock", "requirements-observability.lock", "requirements-dev.lock", "pyproject.toml", "Makefile", "Dockerfile"):
-        text = (ROOT / name).read_text(encoding="utf-8")
+    for file in (*ROOT.glob("*.lock"), *(ROOT / name for name in ("pyproject.toml", "Makefile", "Dockerfile"))):
+        text = file.read_text(encoding="utf-8")
 
-        assert "pypi" not in text.lower(), name
-        assert "index-url =" not in text, name
-        assert "--index-url" not in text, name
+        assert "pypi" not in text.lower(), file
+        assert "index-url =" not in text, file
+        assert "--index-url" not in text, file

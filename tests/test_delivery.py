@@ -29,6 +29,7 @@ from scenes import ask_for_video, job_in, passing, reading, refusing, says, vide
 from storage.database import open_database
 from storage.jobs import Job, Jobs, State
 from storage.objects import LocalStore, MediaSigner, Verdict, new_key
+from storage.rates import OwnRates
 from world import VOICE, World, tiny_mp4, world
 
 DAY_SECONDS = 24 * 3600
@@ -78,7 +79,7 @@ def telegram() -> BotApi:
 async def desk(telegram: BotApi, tmp_path: Path) -> AsyncIterator[Desk]:
     clock = TurnableClock()
     async with telegram.serving() as url:
-        application = build_application(telegram.token, url, Limiter(clock))
+        application = build_application(telegram.token, url, Limiter(clock, OwnRates(clock.now)))
         async with application.bot:
             desk = Desk(application.bot, tmp_path, telegram.private_chat(), clock)
             await desk.store.start()

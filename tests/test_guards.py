@@ -180,12 +180,12 @@ def test_the_database_refuses_a_second_open_call(universe: Universe) -> None:
 async def acknowledge_before_storing(self: Poller) -> None:
     """The offset moves as soon as the updates stand in our memory."""
     offset = {} if self._offset is None else {"offset": self._offset}
-    allowed = ["message", "callback_query", "my_chat_member"]
-    answer = await self._http.post(self._url, json={"timeout": 50, "allowed_updates": allowed, **offset}, timeout=65)
+    allowed, url = ["message", "callback_query", "my_chat_member"], f"{self._root}/getUpdates"
+    answer = await self._http.post(url, json={"timeout": 50, "allowed_updates": allowed, **offset}, timeout=65)
     batch = answer.json()["result"]
     if batch:
         self._offset = batch[-1]["update_id"] + 1
-        await self._http.post(self._url, json={"offset": self._offset, "timeout": 0})
+        await self._http.post(url, json={"offset": self._offset, "timeout": 0})
         await self._intake.store(batch)
 
 

@@ -26,6 +26,7 @@ from bot.sandbox.stand_in import Fault
 from clocks import TurnableClock
 from scenes import new_chat, refusing, says
 from storage.database import Database, open_database
+from storage.replicas import Duty, Held
 from storage.schema import updates as table
 from storage.updates import Updates
 from world import World, world
@@ -98,12 +99,16 @@ async def test_a_batch_without_updates_has_no_highest_id(book: Database) -> None
 # --- polling ---
 
 
+def duty(book: Database) -> Held:
+    return Held(book, Duty.UPDATES)
+
+
 @asynccontextmanager
 async def polling(telegram: BotApi, book: Database, clock: TurnableClock) -> AsyncIterator[None]:
     """Poll a local Telegram until the end of the block."""
     async with telegram.serving() as url, httpx.AsyncClient() as http:
         intake = Intake(Updates(book), lambda: None)
-        poller = Poller(http, token=telegram.token, api_url=url, intake=intake, clock=clock)
+        poller = Poller(http, token=telegram.token, api_url=url, intake=intake, duty=duty(book), clock=clock)
         task = asyncio.create_task(poller.run())
         try:
             yield
@@ -203,7 +208,7 @@ async def test_nobody_there_is_no_reason_to_stop_polling(book: Database, clock: 
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
         intake = Intake(Updates(book), lambda: None)
-        poller = Poller(http, token=TOKEN, api_url="http://telegram.test", intake=intake, clock=clock)
+        poller = Poller(http, token=TOKEN, api_url="http://telegram.test", intake=intake, duty=duty(book), clock=clock)
         task = asyncio.create_task(poller.run())
         with capture_logs() as logged:
             while attempts < 3:
@@ -221,6 +226,8 @@ async def test_after_a_week_of_silence_the_offset_is_forgotten(book: Database, c
     finished = asyncio.Event()
 
     async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/deleteWebhook"):
+            return httpx.Response(200, json={"ok": True, "result": True})
         offsets.append(json.loads(request.content).get("offset"))
         if len(offsets) == 1:
             return httpx.Response(200, json={"ok": True, "result": [said(5, "hello")]})
@@ -232,7 +239,7 @@ async def test_after_a_week_of_silence_the_offset_is_forgotten(book: Database, c
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         intake = Intake(Updates(book), lambda: None)
-        poller = Poller(http, token=TOKEN, api_url="http://telegram.test", intake=intake, clock=clock)
+        poller = Poller(http, token=TOKEN, api_url="http://telegram.test", intake=intake, duty=duty(book), clock=clock)
         task = asyncio.create_task(poller.run())
         await finished.wait()
         task.cancel()

@@ -8,6 +8,7 @@ from telegram.error import RetryAfter
 
 from bot.limiter import STATUS, Limiter
 from clocks import TurnableClock
+from storage.rates import OwnRates
 
 
 class Calls:
@@ -36,7 +37,7 @@ def clock() -> TurnableClock:
 
 @pytest.fixture
 def calls(clock: TurnableClock) -> Calls:
-    return Calls(Limiter(clock))
+    return Calls(Limiter(clock, OwnRates(clock.now)))
 
 
 async def let_through(attempts: list[Awaitable[object]]) -> int:
@@ -122,12 +123,3 @@ async def test_what_matters_waits_its_turn(calls: Calls, clock: TurnableClock) -
     clock.turn(seconds=1)
 
     assert await waiting is True
-
-
-async def test_quiet_chats_are_forgotten(calls: Calls, clock: TurnableClock) -> None:
-    """A month of strangers costs no memory."""
-    for chat in range(1, 20):
-        await calls.make("sendMessage", chat)
-        clock.turn(seconds=60)
-
-    assert len(calls.limiter._chats) <= 3

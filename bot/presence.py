@@ -1,0 +1,55 @@
+"""Our place among the replicas, held for as long as the service runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from bot.clock import Clock
+from bot.config import Settings
+from bot.resources import Keys
+from storage.database import DATABASE_ERRORS, Database, DatabaseError
+from storage.replicas import NotAlone, Presence
+
+log = structlog.get_logger()
+
+_LOOK_AGAIN_SECONDS = 10
+
+
+@asynccontextmanager
+async def present(settings: Settings, keys: Keys, database: Database, clock: Clock) -> AsyncIterator[None]:
+    """Hold our place until the end of the block; where it is lost to somebody who can't be beside us, end the service.
+
+    Raises `DatabaseError` where we may not run beside those who are there.
+    """
+    if not database.is_postgres:  # a lock file sees to it that we are alone
+        yield
+        return
+    presence = Presence(database, is_lonely=not settings.stores_in_s3, secrets=keys.fingerprints)
+    try:
+        await presence.keep()
+    except DATABASE_ERRORS as error:
+        raise DatabaseError(f"the database gives no place among the replicas: {type(error).__name__}") from error
+    service = asyncio.current_task()
+    keeper = asyncio.create_task(_keep(presence, clock, service), name="presence")
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await presence.leave()
+
+
+async def _keep(presence: Presence, clock: Clock, service: asyncio.Task[None] | None) -> None:
+    while True:
+        await clock.wait(asyncio.Event(), seconds=_LOOK_AGAIN_SECONDS)
+        try:
+            await presence.keep()
+        except NotAlone as error:
+            log.error("this copy of the bot ends, since another has taken its place", why=str(error))
+            if service is not None:
+                service.cancel()
+            return
+        except DATABASE_ERRORS as error:
+            log.warning("the database gives no place among the replicas", error=type(error).__name__)
