@@ -23,6 +23,7 @@ from storage.replicas import Held
 log = structlog.get_logger()
 
 _LOOK_AFTER_SECONDS = 5 * 60
+_ATTEMPTS_AT_START = 6  # some sixteen seconds
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,19 @@ class WebhookKeeper:
         self._webhook = webhook
 
     async def set_up(self) -> None:
-        """Return once the webhook is set, by us or by another replica, however long Telegram can't be reached."""
-        attempts = 0
-        while not await self._look():
-            pause_ms = backoff_ms(attempts, first_ms=SECOND_MS // 4, most_ms=MINUTE_MS)
-            await self._clock.wait(asyncio.Event(), seconds=pause_ms / SECOND_MS)
-            attempts += 1
+        """Return once the webhook is set; or after a while, since an earlier one may still be good, or soon set."""
+        for attempt in range(_ATTEMPTS_AT_START):
+            if await self._look():
+                return
+            await self._clock.wait(asyncio.Event(), seconds=_pause_seconds(attempt))
 
     async def run(self) -> None:
         """Look after it until cancelled: whatever else uses the token may take it away, and then nothing comes."""
+        failures = 0
         while True:
-            await self._clock.wait(asyncio.Event(), seconds=_LOOK_AFTER_SECONDS)
-            await self._look()
+            pause_seconds = _pause_seconds(_ATTEMPTS_AT_START + failures) if failures else _LOOK_AFTER_SECONDS
+            await self._clock.wait(asyncio.Event(), seconds=pause_seconds)
+            failures = 0 if await self._look() else failures + 1
 
     async def _look(self) -> bool:
         """Set what has changed, if no other replica is about it; whether all is as it should be."""
@@ -94,3 +96,7 @@ class WebhookKeeper:
             log.warning(
                 "Telegram can't deliver updates", why=info.last_error_message, waiting=info.pending_update_count
             )
+
+
+def _pause_seconds(attempt: int) -> float:
+    return backoff_ms(attempt, first_ms=SECOND_MS // 4, most_ms=5 * MINUTE_MS) / SECOND_MS

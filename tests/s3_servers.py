@@ -117,6 +117,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def s3_environment(url: str) -> dict[str, str]:
+    """The standard variables that boto3 reads."""
+    return {
+        "AWS_ENDPOINT_URL_S3": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_REGION": REGION,
+    }
+
+
 @asynccontextmanager
 async def s3_store(endpoint_url: str | None = None, *, temp_folder: Path, **options: Any) -> AsyncIterator[S3Store]:
     """Our store on such a server (or on AWS), started, by itself under a prefix of its own."""

@@ -15,6 +15,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from PIL import Image
 from sqlalchemy import func, select
@@ -24,11 +25,12 @@ from bot.patience import DAY_MS
 from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat
 from bot.sweeper import Sweeper
+from s3_servers import BUCKET, s3_environment, s3_store
 from storage.database import Database, open_database, open_reader
 from storage.jobs import Job, Jobs
 from storage.ledger import Ledger
 from storage.notices import Notices
-from storage.objects import LocalStore, MediaSigner
+from storage.objects import LocalStore, MediaSigner, ObjectStore
 from storage.retention import Retention
 from storage.schema import calls, jobs, updates
 from storage.updates import Updates
@@ -72,6 +74,7 @@ class Stage:
     folder: Path
     victims: ForkServer
     settings: dict[str, Any]
+    s3_url: str | None = None
     epoch: float = field(default_factory=time.time)
     running: list[Victim] = field(default_factory=list)
     _people: Iterator[int] = field(default_factory=lambda: count(1000))
@@ -97,6 +100,7 @@ class Stage:
     def start(self, *, order: dict[str, Any] | None = None, **settings: Any) -> Victim:
         victim = self.victims.start(
             self.settings | settings,
+            environment=s3_environment(self.s3_url) if self.s3_url else {},
             clock={"epoch": self.epoch, "rate": RATE, "turned": str(self._turned_file)},
             log=self.folder / "log",
             order=order,
@@ -175,6 +179,15 @@ class Stage:
             wrong += await self._sweep(database)
         return wrong
 
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[ObjectStore]:
+        if self.s3_url is None:
+            yield LocalStore(self.folder / "data" / "media", MediaSigner([b"key"], "http://127.0.0.1"))
+            return
+        prefix = self.settings["media_store"].removeprefix(f"s3://{BUCKET}/")
+        async with s3_store(self.s3_url, temp_folder=self.folder, prefix=prefix) as store:
+            yield store
+
     async def _sweep(self, database: Database) -> list[str]:
         """Two days on, every object belongs to a row, and every row has its objects."""
 
@@ -183,10 +196,10 @@ class Stage:
                 return super().now() + 2 * DAY_MS
 
         retention = Retention(database)
-        store = LocalStore(self.folder / "data" / "media", MediaSigner([b"key"], "http://127.0.0.1"))
-        clock = Later()
-        await Sweeper(Updates(database), Notices(database), retention, store, clock, retention_days=30).sweep()
-        kept = {key async for key, _ in store.keys("")}
+        async with self._store() as store:
+            clock = Later()
+            await Sweeper(Updates(database), Notices(database), retention, store, clock, retention_days=30).sweep()
+            kept = {key async for key, _ in store.keys("")}
         async with database.begin() as connection:
             columns = (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key)
             named = {key for column in columns for key in await connection.scalars(select(column)) if key}
@@ -195,9 +208,18 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, database_url: str | None, victims: ForkServer, *, calls_back: bool, **settings: Any
+    folder: Path,
+    database_url: str | None,
+    victims: ForkServer,
+    *,
+    calls_back: bool,
+    s3_url: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
-    """Set everything up but the service itself; on a new SQLite database where no other is named."""
+    """Set everything up but the service itself.
+
+    On a new SQLite database where no other is named, and with media in a folder where no S3 server is.
+    """
     folder.mkdir()
     database_url = database_url or f"sqlite:///{folder}/bot.sqlite3"
     telegram = BotApi(webhook_retry_seconds=0.1)
@@ -225,9 +247,10 @@ async def stage(
             "app_secret": "the-secret-of-the-app",
             "allowed_users": "*",
             **({"akool_client_id": akool.account.client_id} if calls_back else {}),
+            **({"media_store": f"s3://{BUCKET}/{uuid4().hex}", "media_delivery": "proxy"} if s3_url else {}),
             **settings,
         }
-        here = Stage(telegram, akool, database_url, folder, victims, values)
+        here = Stage(telegram, akool, database_url, folder, victims, values, s3_url)
         try:
             yield here
         finally:

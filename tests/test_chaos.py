@@ -23,7 +23,7 @@ _SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 @pytest.mark.timeout(180 * _SCALE + 20 * _SECONDS)
 @pytest.mark.usefixtures("postgres_url")
 async def test_whatever_befalls_the_processes_and_their_database_all_get_their_videos(
-    tmp_path: Path, victims: ForkServer
+    tmp_path: Path, victims: ForkServer, weed_url: str
 ) -> None:
     """Two to four processes; the seed is in the failure's text, `SEED=…` takes it again."""
     with own_postgres() as server:
@@ -34,6 +34,7 @@ async def test_whatever_befalls_the_processes_and_their_database_all_get_their_v
                 server.get_uri(),
                 victims,
                 calls_back=True,
+                s3_url=weed_url,
                 public_url=url,
                 telegram_updates="webhook",
             ) as here,

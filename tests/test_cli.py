@@ -17,7 +17,7 @@ import pytest
 
 from bot.cli import main
 from bot.sandbox import Akool, BotApi
-from s3_servers import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, s3_store
+from s3_servers import BUCKET, s3_environment, s3_store
 from scenes import says, video_in
 from world import PHOTO, VOICE, free_port, render_cheaply, tiny_mp4
 
@@ -116,10 +116,7 @@ async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
 ) -> None:
     environment |= {
         "MEDIA_STORE": f"s3://{BUCKET}/cli",
-        "AWS_ENDPOINT_URL_S3": weed_url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-        "AWS_REGION": REGION,
+        **s3_environment(weed_url),
     }
     use(environment, monkeypatch, tmp_path)
     ada = telegram.private_chat()

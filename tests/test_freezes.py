@@ -32,7 +32,7 @@ _CHOSEN = (
 
 @pytest.mark.timeout(6000 if TORTURE else 1200)
 async def test_one_that_wakes_in_the_middle_of_what_another_has_done_does_no_harm(
-    tmp_path: Path, victims: ForkServer, postgres_url: str
+    tmp_path: Path, victims: ForkServer, postgres_url: str, weed_url: str
 ) -> None:
     """Two processes on PostgreSQL, at hooks chosen for what is at stake; in torture at every hook."""
     async with AsyncExitStack() as stack:
@@ -46,6 +46,7 @@ async def test_one_that_wakes_in_the_middle_of_what_another_has_done_does_no_har
                     database_url,
                     victims,
                     calls_back=True,
+                    s3_url=weed_url,
                     public_url=url,
                     telegram_updates="webhook",
                 )

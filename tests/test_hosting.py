@@ -7,18 +7,16 @@ import httpx
 import pytest
 
 from bot.sandbox import Akool
-from s3_servers import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, s3_store
+from s3_servers import BUCKET, s3_environment, s3_store
 from storage.jobs import State
 from world import PHOTO, VOICE, render_cheaply, tiny_mp4, world
 
 
 @pytest.fixture
 def bucket(weed_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The standard variables that boto3 reads, and a prefix of our own."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", weed_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-    monkeypatch.setenv("AWS_REGION", REGION)
+    """A bucket that the service finds by its environment, and a prefix of our own."""
+    for name, value in s3_environment(weed_url).items():
+        monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid4().hex}"
 
 

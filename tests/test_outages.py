@@ -16,7 +16,7 @@ import pytest
 from bot.sandbox import Akool, BotApi
 from clocks import TurnableClock
 from media_samples import sound
-from s3_servers import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY
+from s3_servers import BUCKET, s3_environment
 from scenes import ask_for_video, calls_of, job_in, new_chat, passing, refusing, says, video_in
 from storage.jobs import State
 from test_cli import PATIENCE_SECONDS, Environment, akool, environment, start, telegram  # noqa: F401 - fixtures
@@ -157,12 +157,7 @@ async def test_s3_that_is_down_for_ten_minutes_costs_nothing_but_time(
     weed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with door_to(weed_url) as door:
-        for name, value in {
-            "AWS_ENDPOINT_URL_S3": door.url,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-            "AWS_REGION": REGION,
-        }.items():
+        for name, value in s3_environment(door.url).items():
             monkeypatch.setenv(name, value)
         clock = TurnableClock()
         async with world(

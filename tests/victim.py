@@ -43,6 +43,8 @@ _LOADED_LATE = (
     "aiosqlite",
     "anyio._backends._asyncio",
     "asyncpg",
+    "boto3",
+    "botocore.config",
     "httpcore",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.h11_impl",
@@ -99,6 +101,7 @@ class Victim:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, service.cancel if service else lambda: None)
         loop.add_reader(self._channel, self._listen)
+        os.environ.update(self._request["environment"])
         settings = Settings(_env_file=None, **self._request["settings"])  # type: ignore[call-arg]
         hooks.install(self._passed)
         try:

@@ -130,10 +130,16 @@ class ForkServer:
         self._requests = requests
 
     def start(
-        self, settings: Mapping[str, Any], *, clock: Mapping[str, Any], log: Path, order: Wire | None = None
+        self,
+        settings: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str],
+        clock: Mapping[str, Any],
+        log: Path,
+        order: Wire | None = None,
     ) -> Victim:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = json.dumps({"settings": settings, "clock": clock, "order": order or {}})
+        request = json.dumps({"settings": settings, "environment": environment, "clock": clock, "order": order or {}})
         with theirs, log.open("ab") as output:
             socket.send_fds(self._requests, [request.encode()], [theirs.fileno(), output.fileno()])
             pid = int(self._requests.recv(LONGEST_MESSAGE))
