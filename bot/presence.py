@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.resources import Keys
 from storage.database import DATABASE_ERRORS, Database, DatabaseError
-from storage.replicas import NotAlone, Presence
+from storage.replicas import PATIENCE_MS, NotAlone, Presence
 
 log = structlog.get_logger()
 
@@ -18,15 +18,21 @@ _LOOK_AGAIN_SECONDS = 10
 
 
 @asynccontextmanager
-async def present(settings: Settings, keys: Keys, database: Database, clock: Clock) -> AsyncIterator[None]:
+async def present(
+    settings: Settings, keys: Keys, database: Database, clock: Clock, *, patience_ms: int = PATIENCE_MS
+) -> AsyncIterator[None]:
     """Hold our place until the end of the block; where it is lost to somebody who can't be beside us, end the service.
+
+    `patience_ms`: how long to wait for somebody who may be about to leave.
 
     Raises `DatabaseError` where we may not run beside those who are there.
     """
     if not database.is_postgres:  # a lock file sees to it that we are alone
         yield
         return
-    presence = Presence(database, is_lonely=not settings.stores_in_s3, secrets=keys.fingerprints)
+    presence = Presence(
+        database, is_lonely=not settings.stores_in_s3, secrets=keys.fingerprints, patience_ms=patience_ms
+    )
     try:
         await presence.keep()
     except DATABASE_ERRORS as error:

@@ -18,7 +18,9 @@ from storage.notices import Notices
 
 _OURS = 7_461_004  # any number, the same in every replica
 _PRESENCE, _DOOR = 1, 2
-_PATIENCE_MS = 10_000  # for a process that was just killed, or has its last seconds
+PATIENCE_MS = 10_000
+"""Enough for a process that was just killed, or has its last seconds."""
+
 _PATIENCE_AT_THE_DOOR_MS = 25_000  # for others who have that patience
 _LOCK_NOT_AVAILABLE = "55P03"
 _MARK = "replicas"
@@ -79,9 +81,7 @@ class Presence:
     stands for the secrets that all must share, one of which must be the one that the others have; ours comes first.
     """
 
-    def __init__(
-        self, database: Database, *, is_lonely: bool, secrets: Sequence[str], patience_ms: int = _PATIENCE_MS
-    ) -> None:
+    def __init__(self, database: Database, *, is_lonely: bool, secrets: Sequence[str], patience_ms: int) -> None:
         self._database = database
         self._patience_ms = patience_ms
         self._notices = Notices(database)

@@ -165,5 +165,12 @@ async def until_waiting(postgres: Database, *, sessions: int) -> None:
                 return
 
 
+async def cut_connections(database: Database) -> None:
+    """End all other connections to the PostgreSQL database, as when the server restarts."""
+    others = select(text("pg_terminate_backend(pid)")).select_from(text("pg_stat_activity"))
+    async with database.begin() as connection:
+        await connection.execute(others.where(text("datname = current_database() AND pid <> pg_backend_pid()")))
+
+
 def _sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'bot.sqlite3'}"

@@ -478,3 +478,38 @@ async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
 async def test_a_body_that_is_no_update_is_answered_and_harmless(body: bytes, status: int, post: Post) -> None:
     assert (await post(content=body)).status_code == status
     assert (await post(content=in_pieces(body))).status_code == status, "the same without a Content-Length"
+
+
+async def test_of_replicas_that_poll_one_does_and_another_takes_over(own_postgres_url: str) -> None:
+    """Telegram answers 409 to all but one; so the others wait until the one is gone."""
+    clock, telegram = TurnableClock(), BotApi()
+    async with (
+        telegram.serving() as url,
+        httpx.AsyncClient() as http,
+        open_database(own_postgres_url, now=clock.now) as one,
+        open_database(own_postgres_url, now=clock.now) as other,
+    ):
+        tasks, duties = [], [Held(database, Duty.UPDATES) for database in (one, other)]
+        for database, duty_of_one in zip((one, other), duties, strict=True):
+            intake = Intake(Updates(database), lambda: None)
+            poller = Poller(http, token=telegram.token, api_url=url, intake=intake, duty=duty_of_one, clock=clock)
+            tasks.append(asyncio.create_task(poller.run()))
+            await telegram.wait_for_call("getUpdates")
+        while not clock._waiting:  # the other stands by
+            await asyncio.sleep(0)
+        before = len([call for call in telegram.calls if call.name == "getUpdates"])
+        tasks[0].cancel()
+        await asyncio.gather(tasks[0], return_exceptions=True)
+        await duties[0].let_go()
+
+        def polls() -> bool:
+            clock.turn(seconds=1)
+            return len([call for call in telegram.calls if call.name == "getUpdates"]) > before
+
+        async with asyncio.timeout(20):
+            while not polls():
+                await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(tasks[1], return_exceptions=True)
+        await duties[1].let_go()
+    assert before == 1

@@ -1,11 +1,21 @@
 """What Telegram shows of the bot: set in every language, and only where it has changed."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bot import texts
+from bot.limiter import Limiter
+from bot.profile import Profile
 from bot.sandbox import BotApi
 from bot.sandbox.stand_in import Call
+from bot.telegram import build_application
 from bot.texts import LANGUAGES, words_for
+from clocks import TurnableClock
+from storage.database import open_database
+from storage.notices import Notices
+from storage.rates import OwnRates
+from storage.replicas import Duty, Held
 from world import World, world
 
 
@@ -61,3 +71,22 @@ async def test_nothing_is_set_twice_but_what_has_changed(tmp_path: Path) -> None
 async def test_an_admin_who_has_never_written_holds_nothing_up(tmp_path: Path) -> None:
     async with world(tmp_path, sets_profile=True, admin_users="9") as here:
         await all_set(here)
+
+
+async def test_replicas_set_everything_once(own_postgres_url: str) -> None:
+    """Both begin at the same time; one does it, and the other sees that it is done."""
+    clock, telegram = TurnableClock(), BotApi()
+    async with telegram.serving() as url, AsyncExitStack() as stack:
+        profiles = []
+        for _ in range(2):
+            database = await stack.enter_async_context(open_database(own_postgres_url, now=clock.now))
+            limiter = Limiter(clock, OwnRates(clock.now))
+            application = await stack.enter_async_context(build_application(telegram.token, url, limiter))
+            duty = Held(database, Duty.PROFILE)
+            profiles.append(Profile(application.bot, Notices(database), duty, clock, []))
+        setting = asyncio.gather(*(profile.run() for profile in profiles))
+        while not setting.done():
+            clock.turn(seconds=1)
+            await asyncio.sleep(0)
+        await setting
+    assert len([call for call in telegram.calls if call.name.startswith("setMy")]) == 4 * len(LANGUAGES)

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
-from databases import Clock
+from databases import Clock, cut_connections
 from storage.database import Database, open_database
 from storage.replicas import Duty, Held, NotAlone, Presence
 
@@ -28,13 +28,6 @@ async def present(
         yield presence
     finally:
         await presence.leave()
-
-
-async def cut_connections(database: Database) -> None:
-    """As when the server restarts."""
-    others = select(text("pg_terminate_backend(pid)")).select_from(text("pg_stat_activity"))
-    async with database.begin() as connection:
-        await connection.execute(others.where(text("datname = current_database() AND pid <> pg_backend_pid()")))
 
 
 # --- duties ---
@@ -103,7 +96,7 @@ async def test_a_folder_of_ones_own_suffers_nobody_beside(
 
 async def test_who_restarts_waits_for_the_one_before(own_postgres_url: str, clock: Clock) -> None:
     async with replicas_of(own_postgres_url, clock, 2) as (one, other), AsyncExitStack() as stack:
-        first = Presence(one, is_lonely=True, secrets=["ours"])
+        first = Presence(one, is_lonely=True, secrets=["ours"], patience_ms=100)
         await first.keep()
         second = asyncio.create_task(stack.enter_async_context(present(other, is_lonely=True, patience_ms=9000)))
         waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
