@@ -70,7 +70,7 @@ async def _until_ready(process: Process, root_url: str) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         while process.returncode is None:
             with suppress(httpx.TransportError):
-                if (await http.get(f"{root_url}/readyz")).is_success:
+                if (await http.get(f"{root_url}/healthz")).is_success:
                     return
             await asyncio.sleep(0.1)
     raise RuntimeError(f"the service ended with status {process.returncode}")
