@@ -44,7 +44,6 @@ async def test_a_file_over_our_own_limit_is_told_so(tmp_path: Path) -> None:
 @asynccontextmanager
 async def fetching(tmp_path: Path, *, on_our_disk: bool = True) -> AsyncIterator[Fetch]:
     """Gives what fetches a file from a server that says that it lies under a certain path."""
-
     lies_at = ""
 
     def answer(request: httpx.Request) -> httpx.Response:
