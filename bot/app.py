@@ -151,7 +151,13 @@ class Service:
         updates_bell, jobs_bell, statuses_bell = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         self._application = application
-        delivery = Delivery(application.bot, studio, store, clock, scratch)
+        delivery = Delivery(application.bot, studio, store, clock, scratch, most_bytes=settings.sizes.up)
+        files = Files(
+            application.bot,
+            http,
+            most_bytes=settings.sizes.down,
+            on_our_disk=settings.telegram_local_files,
+        )
         pipeline = Pipeline(
             settings=settings,
             clock=clock,
@@ -160,9 +166,7 @@ class Service:
             ledger=ledger,
             store=store,
             client=akool_client,
-            halves=Halves(
-                Files(application.bot, http), studio, store, scratch, max_voice_seconds=settings.max_voice_seconds
-            ),
+            halves=Halves(files, studio, store, scratch, max_voice_seconds=settings.max_voice_seconds),
             results=Results(http, trust_private=settings.akool_is_local),
             studio=studio,
             delivery=delivery,

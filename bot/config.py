@@ -16,13 +16,17 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.sizes import LOCAL, TELEGRAMS_OWN, Sizes
 from storage.quotas import Limits
 
+_TELEGRAM = "https://api.telegram.org"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
 
@@ -87,8 +91,9 @@ class Settings(BaseSettings):
     )
 
     telegram_bot_token: BotToken
-    telegram_api_url: RootUrl = "https://api.telegram.org"
+    telegram_api_url: RootUrl = _TELEGRAM
     telegram_updates: Literal["polling", "webhook"] = "polling"
+    telegram_local_files: bool = False
 
     akool_api_key: ApiKey | None = None
     akool_client_id: SecretStr | None = None
@@ -123,6 +128,13 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_token: SecretStr | None = None
+
+    @field_validator("telegram_local_files")
+    @classmethod
+    def _has_a_server_of_its_own(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's signature
+        if value and info.data.get("telegram_api_url") == _TELEGRAM:
+            raise ValueError("needs TELEGRAM_API_URL: a Bot API server of your own, whose folder the bot can read")
+        return value
 
     @model_validator(mode="wrap")
     @classmethod
@@ -163,6 +175,11 @@ class Settings(BaseSettings):
             pending=self.max_pending_per_user,
             spend=self.spend_limit_day,
         )
+
+    @property
+    def sizes(self) -> Sizes:
+        """How large files may be, which is for the Bot API server to say."""
+        return LOCAL if self.telegram_local_files else TELEGRAMS_OWN
 
     @property
     def akool_is_local(self) -> bool:

@@ -18,7 +18,7 @@ from bot.clock import Clock
 from bot.limiter import STATUS
 from bot.media import Clip, MediaRefused, Studio
 from bot.outcomes import DeliveryFailed, telling_apart
-from bot.telegram import MOST_BYTES_UP
+from bot.sizes import TELEGRAMS_OWN
 from bot.texts import Say, words_for
 from storage.jobs import Job
 from storage.objects import ObjectStore
@@ -67,7 +67,7 @@ class Delivery:
         clock: Clock,
         scratch: Path,
         *,
-        most_bytes: int = MOST_BYTES_UP,
+        most_bytes: int = TELEGRAMS_OWN.up,
     ) -> None:
         self._bot = bot
         self._studio = studio

@@ -11,7 +11,7 @@ from telegram.error import TelegramError
 
 from bot.media import Kind as Content
 from bot.media import MediaRefused, Refusal, Studio
-from bot.telegram import MOST_BYTES_DOWN, Files
+from bot.telegram import Files
 from storage.drafts import Half, Kind
 from storage.objects import ObjectStore, new_key
 
@@ -40,7 +40,7 @@ class Halves:
 
         Raises `MediaRefused` where it can't be used; anything else means that another try may do.
         """
-        if half.file_size is not None and half.file_size > MOST_BYTES_DOWN:
+        if half.file_size is not None and half.file_size > self._files.most_bytes:
             raise MediaRefused(Refusal.FILE_TOO_BIG)
         with TemporaryDirectory(dir=self._scratch) as folder:
             source = Path(folder, "source")

@@ -133,7 +133,13 @@ class Pipeline:
 
     async def _say_refusal(self, job: Job, half: Half, refusal: Refusal) -> None:
         words = words_for(job.language)
-        say = texts.refusal(words, job, refusal, max_voice_seconds=self.settings.max_voice_seconds)
+        say = texts.refusal(
+            words,
+            job,
+            refusal,
+            max_voice_seconds=self.settings.max_voice_seconds,
+            max_file_bytes=self.settings.sizes.down,
+        )
         try:
             await self.delivery.say(job, say, reply_to=half.message_id)
         except DeliveryFailed as failed:

@@ -116,7 +116,12 @@ class StatusKeeper:
     async def _conclude(self, job: Job) -> None:
         """Bring the clear word of a failure, and note that it was said; then take the status message away."""
         if job.state is State.FAILED:
-            say = texts.failure(words_for(job.language), job, max_voice_seconds=self._settings.max_voice_seconds)
+            say = texts.failure(
+                words_for(job.language),
+                job,
+                max_voice_seconds=self._settings.max_voice_seconds,
+                max_file_bytes=self._settings.sizes.down,
+            )
             if say.text != job.status_shown:
                 said = await self._delivery.say(job, say, reply_to=_heart_of(job))
                 now = self._clock.now()

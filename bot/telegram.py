@@ -1,6 +1,9 @@
 """The Bot API through python-telegram-bot: building the application, and fetching a person's file."""
 
 import asyncio
+import os
+import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,6 @@ log = structlog.get_logger()
 TelegramApplication = Application[Any, Any, Any, Any, Any, Any]
 
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
-
-# https://core.telegram.org/bots/api#getfile: "bots can download files of up to 20MB in size"
-MOST_BYTES_DOWN = 20 << 20
-# https://core.telegram.org/bots/api#sending-files: "50 MB max size for other files"
-MOST_BYTES_UP = 50 * 1000 * 1000
 
 _CHUNK_BYTES = 1 << 16
 
@@ -82,14 +80,17 @@ async def log_in(application: TelegramApplication, clock: Clock) -> None:
 class Files:
     """Fetches what people sent, in a stream, straight to disk."""
 
-    def __init__(self, bot: Bot, http: httpx.AsyncClient) -> None:
+    def __init__(self, bot: Bot, http: httpx.AsyncClient, *, most_bytes: int, on_our_disk: bool = False) -> None:
+        """`on_our_disk`: the Bot API server is a local one, whose files we read where it keeps them."""
         self._bot = bot
         self._http = http
+        self._on_our_disk = on_our_disk
+        self.most_bytes = most_bytes
 
     async def download(self, file_id: str, target: Path) -> None:
         """Fetch a file with a fresh `getFile`, since its URL lives for an hour only.
 
-        Raises `MediaRefused` where it is over Telegram's 20 MB, `TelegramError` where it can't be fetched now.
+        Raises `MediaRefused` where it is over `most_bytes`, `TelegramError` where it can't be fetched now.
         """
         try:
             file = await self._bot.get_file(file_id)
@@ -99,19 +100,51 @@ class Files:
             raise
         if not file.file_path:
             raise NetworkError("getFile gave no path")
-        try:
+        # The library puts the server's URL before a path that it does not see as a file here.
+        path = Path(file.file_path.removeprefix(f"{self._bot.base_file_url}/"))
+        if not path.is_absolute():
             await self._stream(file.file_path, target)
+        elif self._on_our_disk:
+            await asyncio.to_thread(self._copy, path, target)
+        else:
+            log.error("the Bot API server keeps files on its own disk: TELEGRAM_LOCAL_FILES=true lets us read them")
+            raise NetworkError("the file is on the Bot API server's own disk")
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """Copy what a local server keeps under an absolute path, which holds the token and so is not told.
+
+        See https://core.telegram.org/bots/api#using-a-local-bot-api-server
+        """
+        try:
+            file = open(source, "rb", opener=_warily)  # noqa: SIM115 - a path's own takes no opener
+        except OSError as error:
+            log.error("the local Bot API server's files can't be read; is its folder shared?", error=error.strerror)
+            raise NetworkError(f"the file can't be read: {error.strerror}") from None
+        with file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise NetworkError("what the local Bot API server named is no file")
+            if about.st_size > self.most_bytes:
+                raise MediaRefused(Refusal.FILE_TOO_BIG)
+            with target.open("wb") as sink:
+                shutil.copyfileobj(file, sink, _CHUNK_BYTES)
+
+    async def _stream(self, url: str, target: Path) -> None:
+        try:
+            async with self._http.stream("GET", url) as response:
+                response.raise_for_status()
+                size = 0
+                with target.open("wb") as sink:
+                    async for chunk in response.aiter_bytes(_CHUNK_BYTES):
+                        size += len(chunk)
+                        if size > self.most_bytes:
+                            raise MediaRefused(Refusal.FILE_TOO_BIG)
+                        sink.write(chunk)
         except httpx.HTTPError as error:
             # The exception's own text would hold the URL, and with it the token.
             raise NetworkError(f"the file can't be fetched: {type(error).__name__}") from None
 
-    async def _stream(self, url: str, target: Path) -> None:
-        async with self._http.stream("GET", url) as response:
-            response.raise_for_status()
-            size = 0
-            with target.open("wb") as sink:
-                async for chunk in response.aiter_bytes(_CHUNK_BYTES):
-                    size += len(chunk)
-                    if size > MOST_BYTES_DOWN:
-                        raise MediaRefused(Refusal.FILE_TOO_BIG)
-                    sink.write(chunk)
+
+def _warily(path: str, flags: int) -> int:
+    """Open what may be a link to anywhere, or a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

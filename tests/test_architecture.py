@@ -28,6 +28,7 @@ LAYERS = (
     {"media", "texts", "patience", "insist", "worker", "server", "logs"},
     {"estimates"},
     {"config", "clock"},
+    {"sizes"},
 )
 
 

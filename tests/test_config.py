@@ -77,6 +77,7 @@ def test_all_problems_are_told_together_and_none_repeats_a_value(monkeypatch: py
         ({"PUBLIC_URL": "", "MEDIA_STORE": "s3://b/p", "TELEGRAM_UPDATES": "webhook"}, "needs PUBLIC_URL"),
         ({"PUBLIC_URL": "", "MEDIA_STORE": "s3://b/p", "MEDIA_DELIVERY": "proxy"}, "needs PUBLIC_URL"),
         ({"TELEGRAM_API_URL": "ftp://x"}, "TELEGRAM_API_URL: must be an http or https URL"),
+        ({"TELEGRAM_LOCAL_FILES": "true"}, "TELEGRAM_LOCAL_FILES: needs TELEGRAM_API_URL"),
         ({"AKOOL_RESOLUTION": "720p"}, "AKOOL_RESOLUTION"),
         ({"MEDIA_DELIVERY": "http://cdn.example"}, "MEDIA_DELIVERY: must begin with https://"),
         ({"AKOOL_MAX_CONCURRENT": "0"}, "AKOOL_MAX_CONCURRENT"),

@@ -214,7 +214,7 @@ OTHER_MESSAGES: dict[str, tuple[Sender, str]] = {
 
 
 def sentence(refusal: str) -> str:
-    return texts.REFUSALS[refusal].format(max_voice="3 seconds")
+    return texts.REFUSALS[refusal].format(max_voice="3 seconds", max_file=20)
 
 
 @pytest.mark.parametrize(("send", "refusal"), BAD_PICTURES.values(), ids=BAD_PICTURES.keys())

@@ -17,6 +17,7 @@ from bot import texts
 from bot.sandbox.akool import Akool
 from bot.sandbox.chats import Chat, Message
 from bot.sandbox.telegram import BotApi
+from bot.sizes import TELEGRAMS_OWN
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = Path(__file__).parent / "samples"
@@ -114,7 +115,9 @@ async def _next_word(chat: Chat, seen: Mapping[int, str], process: Process) -> M
 def _refusals() -> set[str]:
     words = texts.words_for(None)
     max_voice = words.duration(_MAX_VOICE_SECONDS)
-    return {words(refusal, max_voice=max_voice) for refusal in texts.REFUSALS.values()}
+    return {
+        words(refusal, max_voice=max_voice, max_file=TELEGRAMS_OWN.down >> 20) for refusal in texts.REFUSALS.values()
+    }
 
 
 def _settings(telegram: BotApi, akool: Akool, folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from PIL import Image
@@ -40,6 +40,13 @@ class File:
     @property
     def ids(self) -> Raw:
         return {"file_id": self.file_id, "file_unique_id": self.unique_id, "file_size": self.claimed_size}
+
+    def keep_in(self, folder: Path) -> Path:
+        """Put the bytes on disk, as a server that was started with `--local` does; returns where."""
+        path = folder / self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.data)
+        return path
 
 
 class Files:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bot.sandbox import composing
@@ -35,13 +36,21 @@ class Methods:
     """What a bot may do here. A method takes its decoded parameters, and returns its result or raises `BotApiError`."""
 
     def __init__(
-        self, me: Raw, chats: dict[int, Chat], files: Files, updates: Updates, now: Callable[[], float]
+        self,
+        me: Raw,
+        chats: dict[int, Chat],
+        files: Files,
+        updates: Updates,
+        now: Callable[[], float],
+        *,
+        local_folder: Path | None = None,
     ) -> None:
         self._me = me
         self._chats = chats
         self._files = files
         self._updates = updates
         self._now = now
+        self._local_folder = local_folder
         self._answered: set[str] = set()
         self.profile = Profile(me, chats)
 
@@ -205,6 +214,8 @@ class Methods:
         file = self._files.by_id(p.get("file_id", ""))
         if file is None:
             raise BotApiError(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+        if self._local_folder is not None:
+            return file.ids | {"file_path": str(file.keep_in(self._local_folder))}
         if max(file.claimed_size, len(file.data)) > _MOST_BYTES_DOWN:
             raise BotApiError(400, "Bad Request: file is too big")
         return file.ids | {"file_path": file.path}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from bot.sandbox.stand_in import Call, Fault, StandIn, always
 from bot.sandbox.updates import Updates
 
 _MOST_BYTES_UP = 50 << 20
+_MOST_BYTES_UP_LOCALLY = 2000 * 1000 * 1000
 _ROOM_FOR_FORM_BYTES = 1 << 20
 
 
@@ -42,11 +44,14 @@ class BotApi(StandIn):
         *,
         username: str = "talking_photo_bot",
         reads_all_group_messages: bool = False,
+        local_folder: Path | None = None,
         webhook_retry_seconds: float = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`now` gives seconds since the epoch.
 
+        With `local_folder` it is a server that was started with `--local`, and keeps its files there
+        (https://core.telegram.org/bots/api#using-a-local-bot-api-server).
         A webhook that fails is posted to again after `webhook_retry_seconds`, and then twice as long each time.
         """
         either = ["GET", "POST"]
@@ -71,7 +76,8 @@ class BotApi(StandIn):
         self.updates = Updates(self, first_id=self.now_ms % 10**9, webhook_retry_seconds=webhook_retry_seconds)
         self.people: dict[int, Raw] = {}
         self._chats: dict[int, Chat] = {}
-        self._methods = Methods(self.me, self._chats, self.files, self.updates, now)
+        self._is_local = local_folder is not None
+        self._methods = Methods(self.me, self._chats, self.files, self.updates, now, local_folder=local_folder)
 
     # --- people ---
 
@@ -142,7 +148,8 @@ class BotApi(StandIn):
             return _refusal(BotApiError(401, "Unauthorized"))
         method = request.path_params["method"]
         try:
-            parameters = await read_parameters(request, most_bytes=_MOST_BYTES_UP + _ROOM_FOR_FORM_BYTES)
+            most_bytes = _MOST_BYTES_UP_LOCALLY if self._is_local else _MOST_BYTES_UP
+            parameters = await read_parameters(request, most_bytes=most_bytes + _ROOM_FOR_FORM_BYTES)
         except BotApiError as error:
             return _refusal(error)
         call = Call(method, parameters, self.now_ms, dict(request.headers))
@@ -159,7 +166,7 @@ class BotApi(StandIn):
     async def _download(self, request: Request) -> Response:
         """https://core.telegram.org/bots/api#getfile: neither the name nor the MIME type is kept."""
         file = self.files.by_path(request.path_params["path"])
-        if request.path_params["token"] != self.token or file is None:
+        if request.path_params["token"] != self.token or file is None or self._is_local:
             return _refusal(BotApiError(404, "Not Found"))
         call = Call("file", {"file_id": file.file_id}, self.now_ms, dict(request.headers))
 

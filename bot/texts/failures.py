@@ -19,7 +19,7 @@ REFUSALS: Mapping[str, str] = {
     "unknown_kind": N_(
         "I can't use that file: it's neither a picture nor a sound. Please send a photo, or a voice note."
     ),
-    "file_too_big": N_("That file is over 20 MB, more than Telegram lets me fetch. Please send a smaller one."),
+    "file_too_big": N_("That file is over {max_file} MB, more than I can fetch. Please send a smaller one."),
     "not_an_image": N_("I can't find a picture in that file. Please send another photo."),
     "image_too_small": N_(
         "That picture is too small: it needs at least 256 pixels on its shorter side. Please send a larger one."
@@ -96,12 +96,15 @@ _ABOUT_EITHER = frozenset(
 )
 
 
-def failure(words: Words, job: Job, *, max_voice_seconds: float) -> Say:
+def failure(words: Words, job: Job, *, max_voice_seconds: float, max_file_bytes: int) -> Say:
     """Why a job ended without a video, whether it cost anything, and what can be done next."""
     reason = job.reason or ""
     message = FAILURES.get(reason) or REFUSALS.get(reason) or FAILURES["akool_busy"]
     text = words(
-        message, max_voice=words.duration(max_voice_seconds), cost=words(COST_ONE if job.paid else COST_NOTHING)
+        message,
+        max_voice=words.duration(max_voice_seconds),
+        max_file=max_file_bytes >> 20,
+        cost=words(COST_ONE if job.paid else COST_NOTHING),
     )
     return Say(text, _next_steps(words, job))
 
@@ -119,8 +122,10 @@ def _next_steps(words: Words, job: Job) -> tuple[Button, ...]:
     return (photo, voice, again) if job.reason in _ABOUT_EITHER else (again,)
 
 
-def refusal(words: Words, job: Job, reason: str, *, max_voice_seconds: float) -> Say:
+def refusal(words: Words, job: Job, reason: str, *, max_voice_seconds: float, max_file_bytes: int) -> Say:
     """Why one file can't be used, and what to send instead; in a group as a reply."""
-    text = words(REFUSALS.get(reason, UNKNOWN_FILE), max_voice=words.duration(max_voice_seconds))
+    text = words(
+        REFUSALS.get(reason, UNKNOWN_FILE), max_voice=words.duration(max_voice_seconds), max_file=max_file_bytes >> 20
+    )
     placeholder = PLACEHOLDER_VOICE if reason in _ABOUT_VOICE else PLACEHOLDER_PHOTO
     return Say(text, asks=words.plain(placeholder) if job.chat_id < 0 else None)
