@@ -1,9 +1,9 @@
-"""The `scale` profile of compose.yaml as plain processes on this machine, for `prove_service.py` to run a job through.
+"""compose.yaml with `scale.env` as plain processes on this machine, for `prove_service.py` to run a job through.
 
     .venv/bin/python deploy/prove_service.py .venv/bin/python deploy/scale_here.py
 
 Needs Caddy (`apt-get install caddy`); PostgreSQL and SeaweedFS come with .venv, as the tests have them. Caddy listens
-at `PUBLIC_URL` in the place of a bot; the replicas get what compose.yaml gives them, with this machine's addresses.
+at `PUBLIC_URL` in the place of a bot; the bots get what `scale.env` gives them, with this machine's addresses.
 """
 
 import os
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import yaml
+from dotenv import dotenv_values
 
 ROOT = Path(__file__).parent.parent
 _BIN = ROOT / ".venv" / "bin"
@@ -29,7 +30,7 @@ _GRPC_OFFSET = 10_000  # SeaweedFS opens a second port for each service, that mu
 
 def main() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    replica = services["replica"]
+    shared = {name: value for name, value in dotenv_values(ROOT / "deploy" / "scale.env").items() if value}
     # From SIGTERM on everything is left in reverse order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
@@ -37,9 +38,9 @@ def main() -> None:
         database_url = stack.enter_context(_postgres(folder))
         s3_url = stack.enter_context(_seaweedfs(folder, services["seaweedfs"]["command"]))
         here = {"DATABASE_URL": database_url, "AWS_ENDPOINT_URL_S3": s3_url, "AWS_SECRET_ACCESS_KEY": _SECRET}
-        ports = _free_ports(replica["deploy"]["replicas"], above=15_000)
+        ports = _free_ports(1 + services["replica"]["deploy"]["replicas"], above=15_000)
         for port in ports:
-            settings = replica["environment"] | here | {"PORT": str(port), "DATA_DIR": str(folder / "data")}
+            settings = shared | here | {"PORT": str(port), "DATA_DIR": str(folder / "data")}
             stack.enter_context(_running([sys.executable, "-m", "bot", "run"], settings))
         caddy = {
             "REPLICAS": " ".join(f"127.0.0.1:{port}" for port in ports),

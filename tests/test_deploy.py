@@ -77,14 +77,13 @@ def test_the_image_holds_every_package_and_neither_the_sandbox_nor_a_secret() ->
 # --- compose ---
 
 
-def test_each_way_to_run_it_has_its_own_services_and_they_never_share_a_token(services: dict[str, Any]) -> None:
-    by_profile: dict[str, set[str]] = {}
-    for name, service in services.items():
-        (profile,) = service["profiles"]  # none would run always, beside the others
-        by_profile.setdefault(profile, set()).add(name)
+def test_one_bot_is_the_default_and_scale_adds_to_it(services: dict[str, Any]) -> None:
+    profiles = {name: service.get("profiles", []) for name, service in services.items()}
 
-    assert by_profile == {"single": {"bot"}, "scale": {"replica", "postgres", "seaweedfs", "caddy"}}
-    assert "COMPOSE_PROFILES=single\n" in (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert [name for name, chosen in profiles.items() if not chosen] == ["bot"]
+    assert {name for name, chosen in profiles.items() if chosen == ["scale"]} == {
+        *("replica", "postgres", "seaweedfs", "caddy")
+    }
 
 
 @pytest.mark.parametrize("name", ["bot", "replica"])
@@ -107,16 +106,33 @@ def test_only_caddy_is_open_to_the_world(services: dict[str, Any]) -> None:
     assert published == {"bot": ["127.0.0.1:8080:8080"], "caddy": ["80:80", "443:443", "443:443/udp"]}
 
 
-def test_replicas_share_what_replicas_must_share(services: dict[str, Any]) -> None:
-    environment = services["replica"]["environment"]
-
-    assert environment["TELEGRAM_UPDATES"] == "webhook"
-    assert environment["DATABASE_URL"].startswith("postgresql://")
-    assert environment["MEDIA_STORE"].startswith("s3://")
-    assert set(services["replica"]["depends_on"]) == {"postgres", "seaweedfs"}
-    assert all(wait == {"condition": "service_healthy"} for wait in services["replica"]["depends_on"].values())
+def test_all_bots_have_the_same_settings_or_refuse_to_start(services: dict[str, Any]) -> None:
+    """What they share is in .env; without it, all of them have one SQLite file, which only one can hold."""
+    bot, replica = services["bot"], services["replica"]
+    alike = ("env_file", "environment", "volumes", "depends_on")
     reached = services["caddy"]["environment"]["REPLICAS"].split()
-    assert reached == [f"talkbot-replica-{n + 1}:8080" for n in range(services["replica"]["deploy"]["replicas"])]
+
+    assert [bot[name] for name in alike] == [replica[name] for name in alike]
+    assert all(wait["condition"] == "service_healthy" for wait in bot["depends_on"].values())
+    assert reached == ["talkbot-bot-1:8080"] + [
+        f"talkbot-replica-{n + 1}:8080" for n in range(replica["deploy"]["replicas"])
+    ]
+
+
+def test_the_lines_for_several_bots_are_what_replicas_must_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    lines = (DEPLOY / "scale.env").read_text(encoding="utf-8").replace("PASSWORD=\n", "PASSWORD=secret\n")
+    here = "TELEGRAM_BOT_TOKEN=1:a\nAKOOL_API_KEY=key\nPUBLIC_URL=https://bot.example\nTELEGRAM_UPDATES=polling\n"
+    (tmp_path / "env").write_text(here + lines)
+    settings = Settings(_env_file=tmp_path / "env")  # type: ignore[call-arg]
+
+    assert settings.telegram_updates == "webhook"
+    assert settings.database_url.get_secret_value() == "postgresql://talkbot:secret@postgres/talkbot"
+    assert settings.stores_in_s3
+    assert settings.media_delivery == "proxy"
 
 
 def test_no_secret_stands_in_compose(services: dict[str, Any]) -> None:
