@@ -21,7 +21,7 @@ LAYERS = (
     {"asking", "commands", "admins", "groups", "farewell"},
     {"pipeline", "callers", "outlooks"},
     {"setbacks"},
-    {"delivery", "halves", "results"},
+    {"delivery", "halves", "results", "media_route"},
     {"answers"},
     {"telegram", "limiter"},
     {"outcomes"},
