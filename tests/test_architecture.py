@@ -13,7 +13,7 @@ LAYERS = (
     {"__main__"},
     {"sandbox"},
     {"cli"},
-    {"app"},
+    {"app", "doctor"},
     {"presence"},
     {"resources", "metrics", "probe"},
     {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper", "webhook"},
