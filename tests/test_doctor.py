@@ -257,6 +257,7 @@ async def test_a_webhook_stands_in_the_way_of_polling(tmp_path: Path) -> None:
         findings = await examined(settings, "telegram.token", "telegram.webhook", "telegram.poller")
 
     assert amiss(findings) == {"telegram.webhook": WARNING, "telegram.poller": WARNING}
+    assert "a webhook is set" in findings["telegram.poller"].found
 
 
 async def test_the_webhook_leads_to_us_and_what_went_wrong_with_it_is_told(tmp_path: Path) -> None:
