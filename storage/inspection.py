@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import inspect, text
 
 from storage.database import Clock, DatabaseError, async_url, open_reader
+from storage.replicas import is_anyone_present
 from storage.schema import REVISION
 from storage.upgrade import is_known
 
@@ -24,6 +25,7 @@ class Schema(Enum):
 class Inspection:
     server: str  # such as "PostgreSQL 17.2"
     schema: Schema
+    is_in_use: bool  # by a process of the service
 
 
 async def inspect_database(url: str, *, now: Clock) -> Inspection | None:
@@ -38,10 +40,10 @@ async def inspect_database(url: str, *, now: Clock) -> Inspection | None:
     async with open_reader(url, now=now) as database, database.begin() as connection:
         is_there = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
         revision = await connection.scalar(text("SELECT version_num FROM alembic_version")) if is_there else None
-        question = "SHOW server_version" if database.is_postgres else "SELECT sqlite_version()"
+        question = "SHOW server_version" if path is None else "SELECT sqlite_version()"
         version = str(await connection.scalar(text(question))).split(" ", maxsplit=1)[0]
-    name = "PostgreSQL" if database.is_postgres else "SQLite"
-    return Inspection(f"{name} {version}", _schema(revision))
+        is_in_use = await is_anyone_present(connection) if path is None else _is_held(path)
+    return Inspection(f"{'PostgreSQL' if path is None else 'SQLite'} {version}", _schema(revision), is_in_use)
 
 
 def _schema(revision: str | None) -> Schema:
@@ -52,20 +54,17 @@ def _schema(revision: str | None) -> Schema:
     return Schema.OLDER if is_known(revision) else Schema.NEWER
 
 
-def is_held(url: str) -> bool | None:
-    """Whether a process has the SQLite database open for writing; None for a database that is not SQLite's.
+def _is_held(path: Path) -> bool:
+    """Whether a process has the SQLite file open for writing.
 
     The lock is shared and given back at once, so it can only get in the way of a start in the same microsecond.
     """
-    path = _sqlite_file(url)
-    if path is None:
-        return None
     try:
         with path.with_name(path.name + ".lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except OSError:  # nobody has ever held it
         return False
     return False
 

@@ -3,21 +3,22 @@
 from bot.doctor.patient import Patient
 from bot.doctor.report import Finding, ok, problem, warning
 from storage.database import DATABASE_ERRORS, DatabaseError
-from storage.inspection import Inspection, Schema, inspect_database, is_held
+from storage.inspection import Inspection, Schema, inspect_database
 
 
 async def database(patient: Patient) -> list[Finding]:
     url = patient.settings.database_url.get_secret_value()
     try:
-        patient.bot_runs = is_held(url)
         inspection = await inspect_database(url, now=patient.clock.now)
     except DatabaseError as error:
         return [_unusable(str(error))]
     except (*DATABASE_ERRORS, ImportError) as error:
         return [_unusable(type(error.__cause__ or error).__name__)]
     if inspection is None:
+        patient.bot_runs = False
         return [ok("database", "There is no database yet; the bot makes it when it starts.")]
-    return [_schema(inspection, open_now=bool(patient.bot_runs))]
+    patient.bot_runs = inspection.is_in_use
+    return [_schema(inspection)]
 
 
 def _unusable(why: str) -> Finding:
@@ -28,10 +29,9 @@ def _unusable(why: str) -> Finding:
     )
 
 
-def _schema(inspection: Inspection, *, open_now: bool) -> Finding:
-    found = (
-        f"{inspection.server} answers{', and a running bot has the database open' if open_now else ''}; its schema is"
-    )
+def _schema(inspection: Inspection) -> Finding:
+    in_use = ", and a running bot has the database open" if inspection.is_in_use else ""
+    found = f"{inspection.server} answers{in_use}; its schema is"
     match inspection.schema:
         case Schema.CURRENT:
             return ok("database", f"{found} current.")
@@ -48,7 +48,6 @@ async def replicas(patient: Patient) -> list[Finding]:
         return [ok("replicas", "With SQLite one process is the bot.")]
     lacks = [
         *(["MEDIA_STORE=s3://…"] if not settings.stores_in_s3 else []),
-        *(["TELEGRAM_UPDATES=webhook"] if settings.telegram_updates == "polling" else []),
         *(["APP_SECRET"] if settings.app_secret is None else []),
     ]
     if lacks:
@@ -56,7 +55,9 @@ async def replicas(patient: Patient) -> list[Finding]:
             warning(
                 "replicas",
                 "The database could be shared by several replicas, the other settings are for one process only.",
-                f"Run one, or set {' and '.join(lacks)} as well.",
+                f"Run one, or set {' and '.join(lacks)} as well (docs/scaling.md).",
             )
         ]
+    if settings.telegram_updates == "polling":
+        return [ok("replicas", "Several replicas may run with these settings; one of them polls.")]
     return [ok("replicas", "Several replicas may run with these settings.")]

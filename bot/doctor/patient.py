@@ -37,7 +37,7 @@ class Patient:
     stack: AsyncExitStack
     skews: dict[str, float]
     listen_seconds: float  # how long to wait for another program that polls
-    bot_runs: bool | None = None  # None: nobody can tell
+    bot_runs: bool | None = None  # None: the database does not tell
     me: dict[str, Any] | None = None
     has_webhook: bool = False
     signer: MediaSigner | None = None

@@ -141,7 +141,7 @@ async def poller(patient: Patient) -> list[Finding]:
     if patient.settings.telegram_updates == "webhook":
         return []
     if patient.bot_runs:
-        return [ok("telegram.poller", "The running bot itself polls.")]
+        return [ok("telegram.poller", "The running bot itself polls, or a replica of it.")]
     if patient.has_webhook:
         raise NotChecked("a webhook is set")
     try:
@@ -154,9 +154,12 @@ async def poller(patient: Patient) -> list[Finding]:
 
 
 def _other_poller(patient: Patient) -> Finding:
-    found = "A program polls with this token."
     if patient.bot_runs is None:
-        return warning("telegram.poller", found, "If it is not this very bot, stop it, or give each its own token.")
+        return warning(
+            "telegram.poller",
+            "A program polls with this token.",
+            "If it is not this very bot, stop it, or give each its own token (@BotFather).",
+        )
     return problem(
         "telegram.poller", "Another program polls with this token.", "Stop it, or give each its own token (@BotFather)."
     )
