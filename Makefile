@@ -10,7 +10,7 @@ PROOF := $(wildcard tests/test_kills_*.py tests/test_freezes.py tests/test_chaos
 	tests/test_simulation_*.py tests/test_state_machine.py tests/test_guards.py)
 TORTURE ?= 1
 
-.PHONY: demo test torture run lint format bench messages lock clean
+.PHONY: demo test torture run doctor lint format bench messages lock clean
 
 demo: .venv/run.stamp  ## the main job on this machine alone; PHOTO= and VOICE= take your own
 	@$(BIN)/python -m bot demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(VOICE),--voice "$(VOICE)")
@@ -24,6 +24,9 @@ torture: .venv/dev.stamp  ## the long form of the tests that kill and freeze it;
 
 run: .venv/run.stamp  ## the service, with the settings from the environment or .env
 	@exec $(BIN)/python -m bot run
+
+doctor: .venv/run.stamp  ## checks those settings, and every service that they name
+	@$(BIN)/python -m bot doctor
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""The commands: `run`, `jobs`, `backup`, `demo`."""
+"""The commands: `run`, `doctor`, `jobs`, `backup`, `demo`."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from bot import logs
+from bot import doctor, logs
 from bot.app import running
 from bot.clock import Clock
 from bot.config import Settings, SettingsError
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print("The settings need a look:", *error.problems, sep="\n  - ", file=sys.stderr)
         return _BAD_SETTINGS
-    except (TokenRefused, DatabaseError, StoreError) as error:
+    except (TokenRefused, DatabaseError, StoreError, doctor.Unfit) as error:
         print(error, file=sys.stderr)
         return _BAD_SETTINGS
     except BrokenPipeError:
@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="the service; stops cleanly on SIGTERM and SIGINT")
     run.set_defaults(command=_run)
+    checks = commands.add_parser("doctor", help="checks each setting and each service, and says what to do")
+    checks.add_argument("--json", action="store_true", help="an object per line, for machines")
+    checks.set_defaults(command=_doctor)
     jobs = commands.add_parser("jobs", help="the jobs, newest first; also while the bot runs")
     jobs.add_argument("--json", action="store_true", help="an object per line, for machines")
     jobs.add_argument("--state", choices=[state.value for state in State], help="only jobs in this state")
@@ -81,8 +84,18 @@ async def _run(_options: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    async with running(settings, Clock()):
+    clock = Clock()
+    await doctor.refuse_the_unfit(settings)
+    async with running(settings, clock), doctor.looking_back(settings, clock):
         await asyncio.Event().wait()
+
+
+async def _doctor(options: argparse.Namespace) -> int:
+    is_well = True
+    async for finding in doctor.examine(Clock()):
+        print(finding.json() if options.json else finding.line(), flush=True)
+        is_well &= finding.status is not doctor.Status.PROBLEM
+    return 0 if is_well else _TROUBLE
 
 
 async def _jobs(options: argparse.Namespace) -> int:

@@ -167,6 +167,10 @@ class Settings(BaseSettings):
         return self.media_store.startswith("s3://")
 
     @property
+    def uses_sqlite(self) -> bool:
+        return self.database_url.get_secret_value().startswith("sqlite:")
+
+    @property
     def limits(self) -> Limits:
         """The quotas; an operator's `/limit` may say otherwise."""
         return Limits(

@@ -130,15 +130,16 @@ def _delivery(settings: Settings, signer: MediaSigner, prefix: str) -> Callable[
     return lambda key, _ttl_seconds: f"{root}/{quote(f'{prefix}/{key}'.lstrip('/'))}"
 
 
+def akool_auth(settings: Settings) -> akool.ApiKey | akool.ClientCredentials:
+    """The key where there is one, else client id and secret."""
+    if settings.akool_api_key:
+        return akool.ApiKey(settings.akool_api_key.get_secret_value())
+    return akool.ClientCredentials(settings.callback_id or "", settings.callback_secret or "")
+
+
 @asynccontextmanager
 async def open_akool(settings: Settings) -> AsyncIterator[akool.Client]:
-    """AKOOL's API by the key where there is one, else by client id and secret."""
-    auth: akool.ApiKey | akool.ClientCredentials
-    if settings.akool_api_key:
-        auth = akool.ApiKey(settings.akool_api_key.get_secret_value())
-    else:
-        auth = akool.ClientCredentials(settings.callback_id or "", settings.callback_secret or "")
-    async with akool.open_client(auth, base_url=settings.akool_api_url) as client:
+    async with akool.open_client(akool_auth(settings), base_url=settings.akool_api_url) as client:
         yield client
 
 

@@ -12,18 +12,18 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 import akool
 from bot.clock import Clock
 from bot.config import LOOPBACK, Settings
+from bot.media_route import media_route
 from bot.patience import SECOND_MS
 from storage.database import DATABASE_ERRORS
 from storage.jobs import Jobs, State
 from storage.ledger import Ledger
-from storage.objects import MediaSigner, ObjectMissing, ObjectStore, StoreUnavailable, Verdict, content_type
+from storage.objects import MediaSigner, ObjectStore
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class Web:
         routes = [
             Route("/akool/{token}", self.akool_callback, methods=["POST"]),
             Route("/telegram", self.telegram_update, methods=["POST"]),
-            Route("/media/{expires}/{signature}/{key:path}", self.media, methods=["GET", "HEAD"]),
+            media_route(self.store, self.signer, self.clock),
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
             Route("/metrics", self.show_metrics),
@@ -142,19 +142,6 @@ class Web:
             raise HTTPException(503) from None
         return Response(status_code=200)
 
-    # --- media ---
-
-    async def media(self, request: Request) -> Response:
-        """Signed, expiring media. Both stores look alike from outside; GET, HEAD and Range are answered."""
-        expires, signature, key = (request.path_params[name] for name in ("expires", "signature", "key"))
-        match self.signer.verify(expires, signature, key):
-            case Verdict.FORGED:
-                raise HTTPException(404)
-            case Verdict.EXPIRED:
-                raise HTTPException(410)
-        left_seconds = max(0, int(expires) - self.clock.now() // SECOND_MS)
-        return _Media(self.store, key, max_age_seconds=left_seconds)
-
     # --- health ---
 
     async def healthz(self, _request: Request) -> Response:
@@ -176,32 +163,6 @@ class Web:
         ):
             raise HTTPException(401)
         return Response(await self.metrics(), media_type=CONTENT_TYPE_LATEST)
-
-
-class _Media(Response):
-    """Streams an object, which is held open for as long as that takes."""
-
-    def __init__(self, store: ObjectStore, key: str, *, max_age_seconds: int) -> None:
-        super().__init__()
-        self._store = store
-        self._key = key
-        self._fixed_headers = {
-            "Cache-Control": f"private, max-age={max_age_seconds}",
-            "Content-Disposition": "inline",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "X-Content-Type-Options": "nosniff",
-            "X-Robots-Tag": "noindex",
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with self._store.open(self._key) as path:
-                response = FileResponse(path, media_type=content_type(self._key), headers=self._fixed_headers)
-                await response(scope, receive, send)
-        except ObjectMissing:
-            await PlainTextResponse("not found\n", status_code=404)(scope, receive, send)
-        except StoreUnavailable:
-            await PlainTextResponse("try again later\n", status_code=503)(scope, receive, send)
 
 
 async def _read(request: Request, *, most: int) -> bytes:

@@ -141,6 +141,16 @@ class Presence:
             await _lock(session, "pg_advisory_unlock", _PRESENCE)
 
 
+async def is_anyone_present(connection: AsyncConnection) -> bool:
+    """Whether a process of the service runs on this database, or did until a moment ago; for PostgreSQL only."""
+    held = text(
+        "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
+        " AND classid = :ours AND objid = :number)"
+    )
+    return bool(await connection.scalar(held, {"ours": _OURS, "number": _PRESENCE}))
+
+
 async def _is_alive(session: AsyncConnection | None) -> bool:
     if session is None:
         return False

@@ -18,18 +18,33 @@ class SchemaTooNew(Exception):
 
 def configuration(connection: Connection) -> Config:
     """Alembic's settings for migrating on an open connection, within its transaction."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config = _configuration()
     config.attributes["connection"] = connection
     return config
+
+
+def is_known(revision: str) -> bool:
+    """Whether a migration made it; a newer program's did where not."""
+    return _leads_from(_configuration(), revision)
 
 
 def upgrade(connection: Connection, current: str | None) -> None:
     """Run the migrations that come after `current`. Raises `SchemaTooNew`."""
     config = configuration(connection)
-    if current is not None:
-        try:
-            ScriptDirectory.from_config(config).get_revision(current)
-        except (CommandError, ResolutionError):
-            raise SchemaTooNew from None
+    if current is not None and not _leads_from(config, current):
+        raise SchemaTooNew
     command.upgrade(config, "head")
+
+
+def _leads_from(config: Config, revision: str) -> bool:
+    try:
+        ScriptDirectory.from_config(config).get_revision(revision)
+    except (CommandError, ResolutionError):
+        return False
+    return True
+
+
+def _configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config

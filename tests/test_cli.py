@@ -213,11 +213,12 @@ async def test_a_signal_ends_a_start_that_waits_for_telegram(environment: Enviro
     ("trouble", "sentence"),
     [
         ({"TELEGRAM_BOT_TOKEN": "1234567:not-this-one"}, "Telegram does not know this TELEGRAM_BOT_TOKEN"),
+        ({"AKOOL_API_KEY": "not-this-one"}, "AKOOL does not know the key"),
         ({"PORT": "telegram's"}, "does not let the bot run"),
         ({"MEDIA_STORE": "/dev/null/media"}, "the media folder can't be used"),
         ({"DATABASE_URL": "mysql://me:hush@127.0.0.1/bot"}, "must begin with sqlite:/// or postgresql://"),
     ],
-    ids=["token", "port", "store", "database"],
+    ids=["token", "key", "port", "store", "database"],
 )
 async def test_a_start_that_cant_succeed_ends_with_a_sentence(
     trouble: Environment, sentence: str, telegram: BotApi, environment: Environment, tmp_path: Path

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, TypeVar
@@ -104,10 +105,13 @@ class StandIn:
         await self.announce()
         fault = next((fault for fault in self.faults if fault.strikes(call)), None)
         if fault is None:
-            return await act()
-        if fault.acts:
-            await act()
-        return fault.response
+            response = await act()
+        else:
+            if fault.acts:
+                await act()
+            response = fault.response
+        response.headers["Date"] = formatdate(self.now(), usegmt=True)
+        return response
 
     # --- waiting ---
 
