@@ -17,6 +17,7 @@ import httpx
 import akool
 from bot.config import Settings
 from bot.media import Studio
+from bot.metrics import akool_called
 from storage.objects import LocalStore, MediaSigner, ObjectStore, S3Store
 
 _SECRET_BYTES = 32
@@ -138,7 +139,7 @@ async def open_akool(settings: Settings) -> AsyncIterator[akool.Client]:
         auth = akool.ApiKey(settings.akool_api_key.get_secret_value())
     else:
         auth = akool.ClientCredentials(settings.callback_id or "", settings.callback_secret or "")
-    async with akool.open_client(auth, base_url=settings.akool_api_url) as client:
+    async with akool.open_client(auth, base_url=settings.akool_api_url, observe=akool_called) as client:
         yield client
 
 
