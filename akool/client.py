@@ -1,7 +1,8 @@
 """The wire: sends the protocol's requests by httpx, and says for each failure whether AKOOL may have got it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import httpx
 
 from akool import protocol
-from akool.errors import AnswerLost, InvalidInput, InvalidToken, NotSent
+from akool.errors import AkoolError, AnswerLost, InvalidInput, InvalidToken, NotSent
 from akool.models import Video
 from akool.protocol import Request
 from akool.tokens import Tokens
@@ -31,6 +32,12 @@ _BEFORE_SENDING = (
 )
 
 Result = TypeVar("Result")
+
+Observe = Callable[[str, str, float], None]
+"""Hears of each request that has ended: its name, "ok" or the error's `kind`, and how many seconds it took."""
+
+
+def _ignore(_name: str, _status: str, _seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,9 @@ class Client:
         *,
         base_url: str = DEFAULT_BASE_URL,
         submit_http: httpx.AsyncClient | None = None,
+        observe: Observe = _ignore,
     ) -> None:
+        self._observe = observe
         self._http = http
         self._submit_http = submit_http or http
         self._root = base_url.rstrip("/")
@@ -122,6 +131,16 @@ class Client:
             return await self._exchange(request, _bearer(token))
 
     async def _exchange(self, request: Request[Result], headers: Mapping[str, str]) -> Result:
+        began = time.monotonic()
+        try:
+            result = await self._send(request, headers)
+        except AkoolError as error:
+            self._observe(request.name, error.kind, time.monotonic() - began)
+            raise
+        self._observe(request.name, "ok", time.monotonic() - began)
+        return result
+
+    async def _send(self, request: Request[Result], headers: Mapping[str, str]) -> Result:
         http = self._submit_http if request.charged else self._http
         try:
             async with (
@@ -146,7 +165,9 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(auth: ApiKey | ClientCredentials, *, base_url: str = DEFAULT_BASE_URL) -> AsyncIterator[Client]:
+async def open_client(
+    auth: ApiKey | ClientCredentials, *, base_url: str = DEFAULT_BASE_URL, observe: Observe = _ignore
+) -> AsyncIterator[Client]:
     """A client on its own connections: kept alive for questions, a fresh one for each create call."""
     tls = httpx.create_ssl_context()
     fresh = httpx.Limits(max_keepalive_connections=0)
@@ -154,7 +175,7 @@ async def open_client(auth: ApiKey | ClientCredentials, *, base_url: str = DEFAU
         httpx.AsyncClient(verify=tls, timeout=TIMEOUT) as http,
         httpx.AsyncClient(verify=tls, timeout=CREATE_TIMEOUT, limits=fresh) as submit_http,
     ):
-        yield Client(http, auth, base_url=base_url, submit_http=submit_http)
+        yield Client(http, auth, base_url=base_url, submit_http=submit_http, observe=observe)
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -71,6 +71,11 @@ class AkoolError(Exception):
         ]
         super().__init__(": ".join(filter(None, [self.__doc__, ", ".join(filter(None, facts))])))
 
+    @property
+    def kind(self) -> str:
+        """AKOOL's code where its manual has it, else the name of the class: one of a small set."""
+        return str(self.code) if self.code in CODES else type(self).__name__
+
 
 class InvalidInput(AkoolError):
     """AKOOL can't use what it was given"""

@@ -41,10 +41,11 @@ Json = Mapping[str, Any]
 class Request(Generic[Result]):
     """A request without its authorization, and how to read the answer.
 
-    `read` gets the JSON of a success and raises `Unreadable` where that makes no sense. `charged`: AKOOL takes
-    credits for it, so one must know whether it was accepted.
+    `name` is that of the function that makes it. `read` gets the JSON of a success and raises `Unreadable` where that
+    makes no sense. `charged`: AKOOL takes credits for it, so one must know whether it was accepted.
     """
 
+    name: str
     method: Literal["GET", "POST"]
     path: str
     read: Callable[[Json], Result] = field(repr=False)
@@ -68,6 +69,7 @@ def create_talking_photo(
     """https://docs.akool.com/ai-tools-suite/talking-photo/create-video"""
     optional = {"webhookUrl": webhook_url, "prompt": prompt, "resolution": resolution}
     return Request(
+        "create_talking_photo",
         "POST",
         "/api/open/v3/content/video/createbytalkingphoto",
         read=_read_created,
@@ -83,6 +85,7 @@ def create_talking_photo(
 def get_video(video_id: str) -> Request[Video]:
     """https://docs.akool.com/ai-tools-suite/talking-photo/get-result"""
     return Request(
+        "get_video",
         "GET",
         "/api/open/v3/content/video/infobymodelid",
         read=lambda answer: Video.from_json(video_id, _data(answer)),
@@ -92,12 +95,13 @@ def get_video(video_id: str) -> Request[Video]:
 
 def get_credit() -> Request[float]:
     """The account's balance, in credits (https://docs.akool.com/ai-tools-suite/faceswap/get-credit)."""
-    return Request("GET", "/api/open/v3/faceswap/quota/info", read=_read_credit)
+    return Request("get_credit", "GET", "/api/open/v3/faceswap/quota/info", read=_read_credit)
 
 
 def get_token(client_id: str, client_secret: str) -> Request[str]:
     """https://docs.akool.com/authentication/usage"""
     return Request(
+        "get_token",
         "POST",
         "/api/open/v3/getToken",
         read=_read_token,

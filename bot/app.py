@@ -1,7 +1,7 @@
 """The wiring: everything that the service consists of, opened in order and closed in reverse."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,26 @@ from bot.callers import Callers
 from bot.clock import Clock
 from bot.commands import Commands
 from bot.config import Settings
+from bot.credit import watch_credit
 from bot.delivery import Delivery
+from bot.exposition import Exposition
 from bot.farewell import Farewell
 from bot.groups import Groups
 from bot.halves import Halves
 from bot.handlers import Handlers
+from bot.health import Health
 from bot.intake import Dispatcher, Intake, Poller
 from bot.limiter import Limiter
 from bot.media import Studio
-from bot.metrics import Metrics
+from bot.metrics import job_moved
 from bot.operator import OperatorsVoice
 from bot.outlooks import Outlooks
-from bot.patience import LEASE_MS, MINUTE_MS, SECOND_MS
+from bot.patience import LEASE_MS, SECOND_MS
 from bot.pipeline import Pipeline
 from bot.presence import present
 from bot.probe import Probe
 from bot.profile import Profile
+from bot.pulse import alongside, watched
 from bot.resources import Keys
 from bot.results import Results
 from bot.server import serving
@@ -68,8 +72,6 @@ log = structlog.get_logger()
 
 _AT_ONCE = 32  # pieces of work per loop
 _STOP_GRACE_SECONDS = 6
-_UPDATES_STALE_MS = 3 * MINUTE_MS
-_TRACKER_STALE_MS = MINUTE_MS
 
 
 @asynccontextmanager
@@ -85,8 +87,10 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(open_database(database_url, now=clock.now))
+        database.listener = job_moved
         await stack.enter_async_context(present(settings, keys, database, clock))
         scratch = stack.enter_context(resources.scratch_folder(settings.data_dir))
+        akool_client = await stack.enter_async_context(resources.open_akool(settings))
         service = Service(
             settings,
             clock,
@@ -100,7 +104,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
                 settings.telegram_api_url,
                 Limiter(clock, rates_of(database)),
             ),
-            akool_client=await stack.enter_async_context(resources.open_akool(settings)),
+            akool_client=akool_client,
             http=await stack.enter_async_context(resources.open_http()),
             studio=stack.enter_context(resources.open_studio()),
             sets_profile=sets_profile,
@@ -110,6 +114,8 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
         )
         stack.push_async_callback(service.stop)
         await service.start()
+        await stack.enter_async_context(watched(service.signs(), clock))
+        await stack.enter_async_context(alongside(watch_credit(akool_client, clock), name="credit"))
         log.info("the bot is running", url=root_url)
         yield root_url
         log.info("the bot is stopping")
@@ -137,8 +143,6 @@ class Service:
         self._settings = settings
         self._clock = clock
         self._database = database
-        self._database_probe = Probe(database.check, *DATABASE_ERRORS)
-        self._store_probe = Probe(store.check, StoreError)
         self._jobs = jobs = Jobs(database)
         self._updates = updates = Updates(database)
         notices = Notices(database)
@@ -266,7 +270,13 @@ class Service:
         self._webhook = WebhookKeeper(bot, notices, self._duty_of_updates, clock, webhook)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self._health = Health(
+            clock,
+            database=Probe(database.check, clock, *DATABASE_ERRORS),
+            store=Probe(store.check, clock, StoreError),
+            fetched_at=(lambda: self._poller.beat_at) if self._polls else None,
+            beat_at=lambda: self._tracker.beat_at,
+        )
         self.web = Web(
             settings=settings,
             clock=clock,
@@ -277,8 +287,15 @@ class Service:
             take_updates=intake.store,
             telegram_secret=keys.telegram_webhook,
             ring=jobs_bell.set,
-            readiness=self.readiness,
-            metrics=Metrics(jobs, updates, self._workers, clock).exposition,
+            readiness=self._health.parts,
+            metrics=Exposition(
+                jobs=jobs,
+                updates=updates,
+                alarms=alarms,
+                workers=self._workers,
+                health=self._health.parts,
+                clock=clock,
+            ).text,
         )
 
     async def start(self) -> None:
@@ -299,7 +316,7 @@ class Service:
 
     async def stop(self) -> None:
         """Stop taking updates, let running steps finish or give their claims back, and log out."""
-        self._is_stopping = True
+        self._health.is_stopping = True
         for task in self._endless:
             task.cancel()
         await asyncio.gather(*self._endless, return_exceptions=True)
@@ -309,16 +326,10 @@ class Service:
         await self._application.shutdown()
         await self._application.bot.shutdown()  # its connections too, where it never got as far as logging in
 
-    async def readiness(self) -> Mapping[str, bool]:
-        """Whether each part does its work now."""
-        now = self._clock.now()
-        return {
-            "database": await self._database_probe.works(),
-            "store": await self._store_probe.works(),
-            "updates": not self._polls or now - self._poller.beat_at < _UPDATES_STALE_MS,
-            "tracker": now - self._tracker.beat_at < _TRACKER_STALE_MS,
-            "running": not self._is_stopping,
-        }
+    def signs(self) -> dict[str, Callable[[], int]]:
+        """The counters that the parts turn for as long as they are not stuck, by the parts' names."""
+        polling = {"polling": lambda: self._poller.turns} if self._polls else {}
+        return {"tracker": lambda: self._tracker.turns, **polling}
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.add(asyncio.create_task(work, name=name))

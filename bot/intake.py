@@ -19,6 +19,7 @@ from telegram.error import BadRequest, NetworkError, RetryAfter
 from telegram.ext import CallbackContext
 
 from bot.clock import Clock
+from bot.metrics import telegram_call
 from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
 from storage.objects import StoreError
@@ -77,6 +78,8 @@ class Poller:
     """Long polling, with an offset that moves only after the commit.
 
     Telegram serves one poller only: who does not get the `duty` stands by, and takes over from one that is gone.
+
+    `beat_at` is when a poll last came back well; `turns` goes up also where they fail, unless one is stuck.
     """
 
     def __init__(
@@ -91,11 +94,13 @@ class Poller:
         self._offset: int | None = None
         self._last_update_at = clock.now()
         self.beat_at = clock.now()
+        self.turns = 0
 
     async def run(self) -> None:
         """Poll until cancelled. A cancelled poll loses nothing: what it had is not acknowledged."""
         failures = 0
         while True:
+            self.turns += 1
             try:
                 await self._poll() if await self._has_the_duty() else await self._stand_by()
                 failures = 0
@@ -115,7 +120,9 @@ class Poller:
         return has_it
 
     async def _remove_webhook(self) -> None:
-        response = await self._http.post(f"{self._root}/deleteWebhook", json={"drop_pending_updates": False})
+        with telegram_call("deleteWebhook") as answer:
+            response = await self._http.post(f"{self._root}/deleteWebhook", json={"drop_pending_updates": False})
+            answer.status = response.status_code
         if response.is_server_error:
             response.raise_for_status()
         if response.is_client_error:  # if there is one, polling will say so
@@ -134,7 +141,9 @@ class Poller:
         if self._offset is not None:
             question["offset"] = self._offset
         asked_at = self._clock.now()
-        response = await self._http.post(f"{self._root}/getUpdates", json=question, timeout=_POLL_SECONDS + 15)
+        with telegram_call("getUpdates") as answer:
+            response = await self._http.post(f"{self._root}/getUpdates", json=question, timeout=_POLL_SECONDS + 15)
+            answer.status = response.status_code
         response.raise_for_status()
         highest = await self._intake.store(response.json()["result"])
         now = self._clock.now()

@@ -51,6 +51,17 @@ class DeliveryFailed(Exception):
         return isinstance(self.cause, Forbidden) or self._says(_CHAT_GONE)
 
     @property
+    def outcome(self) -> str:
+        """The kind of failure, in a word."""
+        if self.chat_gone:
+            return "chat_gone"
+        if self.not_allowed:
+            return "not_allowed"
+        if isinstance(self.cause, RetryAfter):
+            return "told_to_wait"
+        return "unknown" if self.may_be_sent else "refused"
+
+    @property
     def moved_to(self) -> int | None:
         """The id of the supergroup that the group has become."""
         return self.cause.new_chat_id if isinstance(self.cause, ChatMigrated) else None

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import structlog
 
 import akool
-from bot import texts
+from bot import metrics, texts
 from bot.clock import Clock
 from bot.config import Settings
 from bot.delivery import Delivery
@@ -153,12 +153,14 @@ class Pipeline:
         try:
             video = await self._create(job, token)
         except akool.AkoolError as error:
+            metrics.create_failed(error)
             refused = error
             expected_until = self._answer_expected_until(job)
             await insist(
                 self.clock, lambda: self.setbacks.not_accepted(job, refused, answer_expected_until=expected_until)
             )
         else:
+            metrics.CREATE_CALLS.labels("accepted").inc()
             log.info("AKOOL has the job", job=job.id, akool_id=video.id)
             ask_at = self.clock.now() + self._next_question_ms(0)
             await insist(self.clock, lambda: self.ledger.arrived(token, video.id, ask_at=ask_at))
@@ -203,8 +205,10 @@ class Pipeline:
         gives_up = overdue_ms > 0
         try:
             video = await self.client.get_video(job.akool_id or "")
+            metrics.QUESTIONS.labels(video.status.name.lower()).inc()
         except akool.AkoolError as error:
             log.warning("AKOOL can't say how a render stands", job=job.id, error=type(error).__name__, code=error.code)
+            metrics.QUESTIONS.labels(error.kind).inc()
             video = None
             # It may be finished and paid for: not knowing is no reason to give it up, for a while.
             gives_up = overdue_ms > (0 if isinstance(error, akool.NotFound) else _UNHEARD_OF_MS)
@@ -269,6 +273,7 @@ class Pipeline:
                     job = await self._hold(job, sending_at=self.clock.now())
                     delivered = await self.delivery.send_video(job, parcel)
         except DeliveryFailed as failed:
+            metrics.DELIVERIES.labels(failed.outcome).inc()
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
         sent = job
         where = {
@@ -278,6 +283,7 @@ class Pipeline:
             "reason": None,
         }
         job = await insist(self.clock, lambda: self.jobs.advance(sent, State.DELIVERED, **where))
+        metrics.DELIVERIES.labels("delivered").inc()
         await self.setbacks.delivery_works()
         return job
 

@@ -6,16 +6,25 @@ from typing import Any
 
 import structlog
 
+from bot.clock import Clock
+
 log = structlog.get_logger()
 
 _PATIENCE_SECONDS = 5  # a part that takes longer does not work, whatever it answers in the end
 
 
 class Probe:
-    """One part's check. `troubles` are what it raises where the part does not work."""
+    """One part's check. `troubles` are what it raises where the part does not work.
 
-    def __init__(self, check: Callable[[], Coroutine[Any, Any, None]], *troubles: type[Exception]) -> None:
+    `worked_at` is when it was last seen to work (ms since the epoch), None: never.
+    """
+
+    def __init__(
+        self, check: Callable[[], Coroutine[Any, Any, None]], clock: Clock, *troubles: type[Exception]
+    ) -> None:
+        self.worked_at: int | None = None
         self._check = check
+        self._clock = clock
         self._troubles = troubles
         self._asking: asyncio.Task[bool] | None = None
 
@@ -35,4 +44,5 @@ class Probe:
         except self._troubles as error:
             log.warning("a part does not work", error=type(error).__name__)
             return False
+        self.worked_at = self._clock.now()
         return True

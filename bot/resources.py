@@ -17,6 +17,7 @@ import httpx
 import akool
 from bot.config import Settings
 from bot.media import Studio
+from bot.metrics import akool_called
 from storage.objects import LocalStore, MediaSigner, ObjectStore, S3Store
 
 _SECRET_BYTES = 32
@@ -139,7 +140,7 @@ def akool_auth(settings: Settings) -> akool.ApiKey | akool.ClientCredentials:
 
 @asynccontextmanager
 async def open_akool(settings: Settings) -> AsyncIterator[akool.Client]:
-    async with akool.open_client(akool_auth(settings), base_url=settings.akool_api_url) as client:
+    async with akool.open_client(akool_auth(settings), base_url=settings.akool_api_url, observe=akool_called) as client:
         yield client
 
 

@@ -6,6 +6,7 @@ import structlog
 
 from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied, Video
 from bot.clock import Clock
+from bot.metrics import RETRIES
 from bot.outcomes import DeliveryFailed
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
 from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
@@ -77,6 +78,7 @@ class Setbacks:
             )
 
     async def _back_into_queue(self, job: Job, **columns: int | str | None) -> None:
+        RETRIES.labels(job.state).inc()
         await self.ledger.close(job, outcome="refused", state=State.QUEUED, claim=None, **columns)
 
     async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
@@ -85,6 +87,7 @@ class Setbacks:
         log.warning("the result can't be fetched", job=job.id, error=str(trouble), attempts=job.attempts)
         if now - (job.rendered_at or now) > _RESULT_LIFE_MS and job.attempts >= _FEWEST_TRIES:
             return await self.jobs.advance(job, State.FAILED, reason="result_lost")
+        RETRIES.labels(job.state).inc()
         await self.jobs.retry(job, due_at=now + backoff_ms(job.attempts))
         return None
 
@@ -107,6 +110,7 @@ class Setbacks:
         else:
             wait_ms = max(int(failed.retry_after_seconds * SECOND_MS), backoff_ms(job.attempts))
             news = {"reason": NOT_ALLOWED, **look_again(now)} if failed.not_allowed else {}
+            RETRIES.labels(job.state).inc()
             await self.jobs.retry(job, due_at=now + wait_ms, sending_at=sending_at, **news)
         return None
 

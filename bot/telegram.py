@@ -16,6 +16,7 @@ from telegram.request import HTTPXRequest
 
 from bot.clock import Clock
 from bot.media import MediaRefused, Refusal
+from bot.metrics import Answer, telegram_call
 from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ def build_application(
 
     `transport` carries its requests instead of the network.
     """
-    request = HTTPXRequest(
+    request = _TimedRequest(
         connection_pool_size=64,
         connect_timeout=10,
         read_timeout=30,
@@ -55,6 +56,13 @@ def build_application(
         .job_queue(None)
         .build()
     )
+
+
+class _TimedRequest(HTTPXRequest):
+    async def do_request(self, url: str, method: str, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        with telegram_call(url.rpartition("/")[2]) as answer:  # the rest of the URL holds the token
+            answer.status, body = await super().do_request(url, method, *args, **kwargs)
+        return answer.status, body
 
 
 class TokenRefused(Exception):
@@ -103,7 +111,8 @@ class Files:
         # The library puts the server's URL before a path that it does not see as a file here.
         path = Path(file.file_path.removeprefix(f"{self._bot.base_file_url}/"))
         if not path.is_absolute():
-            await self._stream(file.file_path, target)
+            with telegram_call("file") as answer:
+                await self._stream(file.file_path, target, answer)
         elif self._on_our_disk:
             await asyncio.to_thread(self._copy, path, target)
         else:
@@ -129,9 +138,10 @@ class Files:
             with target.open("wb") as sink:
                 shutil.copyfileobj(file, sink, _CHUNK_BYTES)
 
-    async def _stream(self, url: str, target: Path) -> None:
+    async def _stream(self, url: str, target: Path, answer: Answer) -> None:
         try:
             async with self._http.stream("GET", url) as response:
+                answer.status = response.status_code
                 response.raise_for_status()
                 size = 0
                 with target.open("wb") as sink:

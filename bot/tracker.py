@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.metrics import RETRIES
 from bot.patience import LEASE_MS, SECOND_MS, backoff_ms
 from bot.pipeline import Pipeline
 from storage.database import DATABASE_ERRORS
@@ -91,6 +92,7 @@ class Tracker:
             raise
         except Exception:
             log.exception("a step failed; trying again later", job=job.id, state=job.state, attempts=job.attempts)
+            RETRIES.labels(job.state).inc()
             await self._jobs.retry(job, due_at=self._clock.now() + backoff_ms(job.attempts))
 
     async def _give_back(self, job: Job, *, due_at: int) -> None:

@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -18,7 +18,9 @@ from starlette.routing import Route
 import akool
 from bot.clock import Clock
 from bot.config import LOOPBACK, Settings
+from bot.health import Part
 from bot.media_route import media_route
+from bot.metrics import CALLBACKS
 from bot.patience import SECOND_MS
 from storage.database import DATABASE_ERRORS
 from storage.jobs import Jobs, State
@@ -49,7 +51,7 @@ class Web:
     take_updates: Callable[[list[object]], Awaitable[object]]
     telegram_secret: str
     ring: Callable[[], None]
-    readiness: Callable[[], Awaitable[Mapping[str, bool]]]
+    readiness: Callable[[], Awaitable[Mapping[str, Part]]]
     metrics: Callable[[], Awaitable[bytes]]
 
     def application(self) -> Starlette:
@@ -84,8 +86,10 @@ class Web:
     async def _take_callback(self, token: str, body: bytes) -> None:
         call = await self.ledger.get(token) if _TOKEN.fullmatch(token) else None
         if call is None:
+            CALLBACKS.labels("unknown_token").inc()
             raise HTTPException(404)
         if not self.settings.opens_callbacks:
+            CALLBACKS.labels("blind").inc()
             await self._ring_blindly(call.job_id)
             return
         try:
@@ -95,6 +99,7 @@ class Web:
                 client_secret=self.settings.callback_secret or "",
             )
         except akool.AkoolError as error:
+            CALLBACKS.labels("refused").inc()
             log.warning("a callback was refused", job=call.job_id, error=type(error).__name__)
             raise HTTPException(403) from None
         await self._hear(token, callback)
@@ -103,6 +108,7 @@ class Web:
         now = self.clock.now()
         ask_at = now + int(self.settings.akool_poll_seconds * SECOND_MS)
         arrival = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
+        CALLBACKS.labels("refused" if arrival is None else "genuine").inc()
         if arrival is None:
             raise HTTPException(403)
         job = arrival.job
@@ -149,7 +155,8 @@ class Web:
 
     async def readyz(self, _request: Request) -> Response:
         parts = await self.readiness()
-        return JSONResponse(dict(parts), status_code=200 if all(parts.values()) else 503)
+        is_ready = all(part.ok for part in parts.values())
+        return JSONResponse({name: asdict(part) for name, part in parts.items()}, 200 if is_ready else 503)
 
     async def show_metrics(self, request: Request) -> Response:
         token = self.settings.metrics_token

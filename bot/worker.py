@@ -33,6 +33,8 @@ class Worker(Generic[Item]):
 
     `do(item)` leaves its outcome in the database; an exception that it lets through is only logged. What becomes due
     without `bell` being rung is seen after `idle_seconds` at the latest.
+
+    `beat_at` is when the queue was last read; `turns` goes up also where it can't be, unless the loop is stuck.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Worker(Generic[Item]):
     ) -> None:
         self.name = name
         self.beat_at = clock.now()
+        self.turns = 0
         self._queue = queue
         self._do = do
         self._clock = clock
@@ -62,6 +65,7 @@ class Worker(Generic[Item]):
     async def run(self) -> None:
         """Work until `stop` is called."""
         while not self._stopping:
+            self.turns += 1
             self._bell.clear()
             try:
                 pause = await self._pause()

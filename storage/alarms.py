@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from storage.database import Database, among
 from storage.schema import alarms
@@ -60,6 +60,12 @@ class Alarms:
 
     async def next_due(self) -> int | None:
         return await self._database.earliest(alarms.c.due_at)
+
+    async def count_open(self) -> int:
+        """How many troubles are not over."""
+        async with self._database.begin() as connection:
+            statement = select(func.count()).where(alarms.c.over_at.is_(None))
+            return (await connection.execute(statement)).scalar_one()
 
     async def put_off(self, alarm: Alarm, *, until_ms: int) -> None:
         """Nobody could be told; to be tried again then (ms since the epoch)."""

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from storage.schema import REVISION, notices
 
 Clock = Callable[[], int]
+Listener = Callable[[Any], None]
 
 _MIGRATION_LOCK = 7_461_002  # any number, the same in every replica
 _BUSY_TIMEOUT_MS = 10_000
@@ -44,16 +45,24 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError)
 """What a transaction raises where the database does not work: asyncpg lets the system's own errors through."""
 
 
+NEWS = "news"
+"""In a connection's `info`: what `Database.listener` is to hear once its transaction is committed."""
+
+
 class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
 class Database:
-    """Transactions on one engine, and the one clock (milliseconds since the epoch) that stamps every row."""
+    """Transactions on one engine, and the one clock (milliseconds since the epoch) that stamps every row.
+
+    `listener` hears of each job that has entered a state, when that is committed; it must not raise.
+    """
 
     def __init__(self, engine: AsyncEngine, now: Clock) -> None:
         self._engine = engine
         self.now = now
+        self.listener: Listener = lambda _job: None
 
     @property
     def is_postgres(self) -> bool:
@@ -62,8 +71,12 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction: committed at the end of the block, rolled back by an exception."""
+        news: list[Any] = []
         async with self._engine.begin() as connection:
+            connection.info[NEWS] = news
             yield connection
+        for piece in news:
+            self.listener(piece)
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An insert that may say `on_conflict_do_update` or `on_conflict_do_nothing`, in either engine's words."""

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database, among
+from storage.database import NEWS, Database, among
 from storage.schema import jobs, peers
 
 
@@ -173,7 +173,12 @@ async def change(connection: AsyncConnection, where: ColumnElement[bool], values
     """Update the one row that matches, and return it as it is now; None where none matched."""
     statement = update(jobs).where(where).values(**values).returning(*COLUMNS)
     row = (await connection.execute(statement)).one_or_none()
-    return Job.of(row) if row else None
+    if row is None:
+        return None
+    job = Job.of(row)
+    if "state" in values:
+        connection.info.get(NEWS, []).append(job)
+    return job
 
 
 # Built once, since they run many times a job, and building them costs more than running them.
@@ -244,6 +249,10 @@ class Jobs:
         async with self._database.begin() as connection:
             found = {State(state): count for state, count in await connection.execute(statement)}
         return {state: found.get(state, 0) for state in State}
+
+    async def oldest_queued_at(self) -> int | None:
+        """Since when the job that waits longest is in the queue; None where it is empty."""
+        return await self._database.earliest(jobs.c.queued_at, jobs.c.state == State.QUEUED)
 
     async def render_times(self, *, most: int = 50) -> Sequence[tuple[int, int]]:
         """(length of the voice, time that AKOOL took), both in ms, of the latest renders."""

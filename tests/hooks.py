@@ -2,7 +2,7 @@
 
 They hang at the seams of the libraries, SQLAlchemy's events and httpx's transport, so that the service needs no test
 mode and a new commit or a new request is a hook by itself. What only looks on is left out: transactions that changed
-no row, Telegram's long poll (which always is under way), and chat actions, of which nothing depends.
+no row, Telegram's long poll (which always is under way), and chat actions and AKOOL's credit, on which nothing depends.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Pool, event
 Pass = Callable[[str], None]
 """Told the name of each hook when it is passed, in the event loop's thread; may never return."""
 
-_LEFT_OUT = frozenset({"getUpdates", "sendChatAction"})
+_LEFT_OUT = frozenset({"getUpdates", "sendChatAction", "info"})
 _WRITES, _COMMITTED = "hooks.writes", "hooks.committed"  # in a connection's `info`
 _CLAIMS = ("claim", "status_claim")
 _NOISE = frozenset(

@@ -385,7 +385,7 @@ async def ready(http: httpx.AsyncClient, status: int) -> set[str]:
     async with asyncio.timeout(30):
         while (response := await http.get("/readyz")).status_code != status:
             await asyncio.sleep(0.01)
-    return {part for part, works in response.json().items() if not works}
+    return {name for name, part in response.json().items() if not part["ok"]}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -400,7 +400,10 @@ async def test_ready_while_all_parts_work(http: httpx.AsyncClient) -> None:
     response = await http.get("/readyz")
 
     assert response.status_code == 200
-    assert all(response.json()[part] for part in ("database", "store", "updates", "tracker"))
+    parts = response.json()
+    assert set(parts) == {"database", "store", "updates", "tracker", "running"}
+    assert all(part["ok"] for part in parts.values())
+    assert all(0 <= parts[name]["age_seconds"] < 60 for name in ("database", "store", "updates", "tracker"))
 
 
 @contextmanager
