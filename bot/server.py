@@ -83,10 +83,6 @@ class _Protocol(H11Protocol):
         super().handle_events()
         self._mind_time()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._mind_time()
-
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stalling = self.loop.call_later(self._lobby.stall_seconds, self.transport.abort)
@@ -100,14 +96,10 @@ class _Protocol(H11Protocol):
         """While no request is being answered: what comes then, or does not, is a head, or what nobody waits for."""
         is_our_turn = self.cycle is not None and not self.cycle.response_complete
         if not is_our_turn and self._waiting is None:
-            self._waiting = self.loop.call_later(self._lobby.head_seconds, self._close)
+            self._waiting = self.loop.call_later(self._lobby.head_seconds, self.transport.abort)
         elif is_our_turn and self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-
-    def _close(self) -> None:
-        self.transport.close()  # which sends the rest of the last answer first, so it may take its time too
-        self._waiting = self.loop.call_later(self._lobby.stall_seconds, self.transport.abort)
 
 
 class _Server(uvicorn.Server):

@@ -29,7 +29,7 @@ LAYERS = (
     {"media", "texts", "patience", "insist", "worker", "server", "logs", "notify", "probe"},
     {"estimates"},
     {"config", "clock"},
-    {"sizes", "addresses"},
+    {"sizes", "addresses", "spellings"},
 )
 
 
