@@ -65,5 +65,5 @@ def test_what_is_given_out_from_now_on_comes_from_the_new_secret() -> None:
 
 
 def settings_with(**values: Any) -> Settings:
-    required = {"telegram_bot_token": "1:x", "akool_api_key": "x", "public_url": "https://bot.example"}
-    return Settings(_env_file=None, **required, **values)  # type: ignore[call-arg]
+    required: dict[str, Any] = {"telegram_bot_token": "1:x", "akool_api_key": "x", "public_url": "https://bot.example"}
+    return Settings(_env_file=None, **(required | values))  # type: ignore[call-arg]
