@@ -84,6 +84,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
 
     Raises `TokenRefused`, `DatabaseError`, `StoreError` or `OSError`.
     """
+    resources.make_folder(settings.data_dir)
     keys = Keys.of(settings)
     signer = MediaSigner(keys.media, settings.public_url or "", now=lambda: clock.now() / SECOND_MS)
     neighbourhood = Neighbourhood(settings.trusted_proxies)

@@ -52,9 +52,14 @@ class Keys:
         )
 
 
+def make_folder(data_dir: Path) -> None:
+    """Make the folder for all that the bot keeps, faces and voices too, unless it is there; for nobody else to read."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _kept_secret(path: Path) -> str:
     """The secret that was made here once; several processes that start together end up with the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if not path.exists():
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
