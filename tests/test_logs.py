@@ -85,3 +85,14 @@ def test_libraries_that_write_urls_are_kept_quiet_at_every_level() -> None:
             logging.getLogger(name).info("a URL")
 
     assert written("text", write) == ""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_others_write_makes_no_line_of_its_own(style: str) -> None:
+    """A name with a line break in it forges no entry, and no terminal obeys it."""
+    name = "Ada\n2026-01-01 [error] all is lost \x1b[2J\r"
+    output = written(style, lambda: structlog.get_logger().warning("somebody came", name=name))
+
+    assert output.count("\n") == 1
+    assert "\x1b" not in output
+    assert "\r" not in output
