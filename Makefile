@@ -34,6 +34,7 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/python -m tools.audit requirements-observability.lock
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix

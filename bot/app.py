@@ -11,6 +11,7 @@ import structlog
 
 import akool
 from bot import resources
+from bot.addresses import Neighbourhood
 from bot.admins import Admins
 from bot.asking import Asking
 from bot.buttons import Buttons
@@ -20,6 +21,7 @@ from bot.commands import Commands
 from bot.config import Settings
 from bot.credit import watch_credit
 from bot.delivery import Delivery
+from bot.doorman import Doorman
 from bot.exposition import Exposition
 from bot.farewell import Farewell
 from bot.groups import Groups
@@ -40,7 +42,7 @@ from bot.profile import Profile
 from bot.pulse import alongside, watched
 from bot.resources import Keys
 from bot.results import Results
-from bot.server import serving
+from bot.server import Lobby, serving
 from bot.setbacks import Setbacks
 from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
@@ -82,8 +84,10 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
 
     Raises `TokenRefused`, `DatabaseError`, `StoreError` or `OSError`.
     """
+    resources.make_folder(settings.data_dir)
     keys = Keys.of(settings)
-    signer = MediaSigner([keys.media], settings.public_url or "", now=lambda: clock.now() / SECOND_MS)
+    signer = MediaSigner(keys.media, settings.public_url or "", now=lambda: clock.now() / SECOND_MS)
+    neighbourhood = Neighbourhood(settings.trusted_proxies)
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(open_database(database_url, now=clock.now))
@@ -110,7 +114,12 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
             sets_profile=sets_profile,
         )
         root_url = await stack.enter_async_context(
-            serving(service.web.application(), host=settings.host, port=settings.port)
+            serving(
+                Doorman(service.web.application(), clock, neighbourhood),
+                host=settings.host,
+                port=settings.port,
+                lobby=Lobby(neighbourhood),
+            )
         )
         stack.push_async_callback(service.stop)
         await service.start()
@@ -266,7 +275,7 @@ class Service:
             clock=clock,
         )
         self._polls = settings.telegram_updates == "polling"
-        webhook = Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook)
+        webhook = Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook[0])
         self._webhook = WebhookKeeper(bot, notices, self._duty_of_updates, clock, webhook)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
@@ -285,7 +294,7 @@ class Service:
             store=store,
             signer=signer,
             take_updates=intake.store,
-            telegram_secret=keys.telegram_webhook,
+            telegram_secrets=keys.telegram_webhook,
             ring=jobs_bell.set,
             readiness=self._health.parts,
             metrics=Exposition(

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(_options: argparse.Namespace) -> int:
     settings = Settings()  # type: ignore[call-arg]  # from the environment
-    secrets = [*settings.secrets(), Keys.of(settings).telegram_webhook]
+    secrets = [*settings.secrets(), *Keys.of(settings).telegram_webhook]
     logs.set_up(style=settings.log_format, level=settings.log_level, secrets=secrets)
     service = asyncio.create_task(_serve(settings), name="service")
     for number in (signal.SIGTERM, signal.SIGINT):

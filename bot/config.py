@@ -3,11 +3,12 @@
 Reading them (`Settings()`) reports every problem at once, in plain sentences that never repeat a value.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,11 +24,13 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.addresses import NEARBY, Network, networks
 from bot.sizes import LOCAL, TELEGRAMS_OWN, Sizes
 from storage.quotas import Limits
 
 _TELEGRAM = "https://api.telegram.org"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SECRETS_OF_AWS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
 
 
@@ -78,9 +81,19 @@ def _delivery(value: str) -> str:
     return value if value in ("presign", "proxy") else _public_url(value)
 
 
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return networks(part.strip() for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be networks like 10.0.0.0/8, or addresses, with commas between them") from None
+
+
 RootUrl = Annotated[str, AfterValidator(_root_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Ids = Annotated[frozenset[int | Literal["*"]], NoDecode, BeforeValidator(_ids)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 ApiKey = Annotated[SecretStr, AfterValidator(_api_key)]
 BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
 
@@ -108,6 +121,7 @@ class Settings(BaseSettings):
     public_url: PublicUrl | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    trusted_proxies: Networks = networks(NEARBY)
 
     data_dir: Path = Path("data")
     database_url: SecretStr = SecretStr("")
@@ -125,6 +139,7 @@ class Settings(BaseSettings):
     retention_days: float = Field(default=30, gt=0, le=36_500)
 
     app_secret: SecretStr | None = None
+    app_secret_previous: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_token: SecretStr | None = None
@@ -206,11 +221,13 @@ class Settings(BaseSettings):
         return self.public_url is not None and self.akool_client_id is not None
 
     def secrets(self) -> list[str]:
-        """Every secret value, for the log's censor."""
+        """Every secret value, for the log's censor; also those that only boto3 reads."""
         values = (getattr(self, name) for name in type(self).model_fields if name != "database_url")
         found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        password = urlsplit(self.database_url.get_secret_value()).password
-        return [*found, password] if password else found
+        database = urlsplit(self.database_url.get_secret_value())
+        passwords = [unquote(database.password or ""), *parse_qs(database.query).get("password", ())]
+        theirs = [os.environ.get(name, "") for name in _SECRETS_OF_AWS]
+        return [secret for secret in (*found, *passwords, *theirs) if secret]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

@@ -190,7 +190,10 @@ class Dispatcher:
             return
         trouble: list[Exception] = []
         _trouble.set(trouble)
-        await self._application.process_update(update)
+        try:
+            await self._application.process_update(update)
+        except Exception as error:  # noqa: BLE001 - it sees to what handlers raise, but not to what it meets itself
+            trouble.append(error)
         if not trouble:
             await self._updates.finish(stored)
             return

@@ -8,10 +8,11 @@ import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal, TextIO
-from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from bot.spellings import any_spelling
 
 # These write URLs, headers or SQL parameters at their lower levels.
 _TALKATIVE = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "aiosqlite", "sqlalchemy", "PIL")
@@ -23,17 +24,19 @@ _PATTERNS = (
     re.compile(r"(?<=/media/)\d+/[\w-]+"),  # our own signed URLs
     re.compile(r"(?<=/akool/)[\w-]{16,}"),  # the webhook tokens
     re.compile(r"(?<=Bearer )\S+"),
+    re.compile(r"(?<=Basic )[\w+/-]+=*"),
+    re.compile(r"(?<=://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"),  # a password in a URL
+    re.compile(r"(?<=secret_token['\"]: ['\"])[^'\"]+"),  # what python-telegram-bot sends, at DEBUG
     re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*"),  # any JWT
 )
 
 
 class Censor:
-    """Hides known secrets, plain and percent-encoded, and whatever looks like a token or a signed URL."""
+    """Hides known secrets, however they are spelt, and whatever looks like a token or a signed URL."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        spellings = {form for secret in secrets for form in (secret, quote(secret, safe="")) if secret}
-        known = sorted((form for form in spellings if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
-        self._patterns = [*(re.compile(re.escape(form)) for form in known), *_PATTERNS]
+        known = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        self._patterns = [*(re.compile(any_spelling(secret)) for secret in known), *_PATTERNS]
 
     def __call__(self, line: str) -> str:
         for pattern in self._patterns:

@@ -26,30 +26,40 @@ _ALIVE = "alive"
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys derived from `APP_SECRET`, one for each purpose; `fingerprints` tell whether two processes have the same."""
+    """Keys derived from `APP_SECRET` for each purpose, then those from `APP_SECRET_PREVIOUS`, which only open.
 
-    media: bytes
-    telegram_webhook: str
+    `fingerprints` tell whether two processes have the same.
+    """
+
+    media: tuple[bytes, ...]
+    telegram_webhook: tuple[str, ...]
     fingerprints: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> "Keys":
         given = settings.app_secret
-        secret = given.get_secret_value() if given else _kept_secret(settings.data_dir / "app_secret")
+        roots = [given.get_secret_value() if given else _kept_secret(settings.data_dir / "app_secret")]
+        if settings.app_secret_previous:
+            roots.append(settings.app_secret_previous.get_secret_value())
 
-        def derive(purpose: str) -> bytes:
-            return hmac.digest(secret.encode(), purpose.encode(), "sha256")
+        def derive(purpose: str) -> tuple[bytes, ...]:
+            return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in roots)
 
         return cls(
             media=derive("media"),
-            telegram_webhook=derive("telegram webhook").hex(),
-            fingerprints=(derive("fingerprint").hex(),),
+            telegram_webhook=tuple(key.hex() for key in derive("telegram webhook")),
+            fingerprints=tuple(key.hex() for key in derive("fingerprint")),
         )
+
+
+def make_folder(data_dir: Path) -> None:
+    """Make the folder for all that the bot keeps, faces and voices too, unless it is there; for nobody else to read."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _kept_secret(path: Path) -> str:
     """The secret that was made here once; several processes that start together end up with the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if not path.exists():
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -49,7 +49,7 @@ class Web:
     store: ObjectStore
     signer: MediaSigner
     take_updates: Callable[[list[object]], Awaitable[object]]
-    telegram_secret: str
+    telegram_secrets: Sequence[str]
     ring: Callable[[], None]
     readiness: Callable[[], Awaitable[Mapping[str, Part]]]
     metrics: Callable[[], Awaitable[bytes]]
@@ -75,19 +75,19 @@ class Web:
         Answers exactly 200, once what it says is stored; AKOOL repeats it otherwise
         (https://docs.akool.com/ai-tools-suite/webhook).
         """
-        body = await _read(request, most=_MOST_CALLBACK_BYTES)
         try:
-            await self._take_callback(request.path_params["token"], body)
+            await self._take_callback(request.path_params["token"], request)
         except DATABASE_ERRORS:
             log.exception("a callback can't be stored")
             raise HTTPException(429) from None  # no fault of the caller's, but only a later try can help
         return Response(status_code=200)
 
-    async def _take_callback(self, token: str, body: bytes) -> None:
+    async def _take_callback(self, token: str, request: Request) -> None:
         call = await self.ledger.get(token) if _TOKEN.fullmatch(token) else None
         if call is None:
             CALLBACKS.labels("unknown_token").inc()
             raise HTTPException(404)
+        body = await _read(request, most=_MOST_CALLBACK_BYTES)
         if not self.settings.opens_callbacks:
             CALLBACKS.labels("blind").inc()
             await self._ring_blindly(call.job_id)
@@ -134,7 +134,8 @@ class Web:
         Source: https://core.telegram.org/bots/api#setwebhook
         """
         given = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
-        if not hmac.compare_digest(given.encode(), self.telegram_secret.encode()):
+        fits = [hmac.compare_digest(given.encode(), secret.encode()) for secret in self.telegram_secrets]
+        if not any(fits):
             raise HTTPException(403)
         body = await _read(request, most=_MOST_UPDATE_BYTES)
         try:

@@ -16,7 +16,7 @@ LAYERS = (
     {"app", "doctor"},
     {"presence"},
     {"resources", "exposition", "pulse", "credit"},
-    {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper", "webhook"},
+    {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper", "webhook", "doorman"},
     {"buttons"},
     {"asking", "commands", "admins", "groups", "farewell"},
     {"pipeline", "callers", "outlooks"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"media", "texts", "patience", "insist", "worker", "server", "logs", "notify", "probe"},
     {"estimates"},
     {"config", "clock"},
-    {"sizes"},
+    {"sizes", "addresses", "spellings"},
 )
 
 

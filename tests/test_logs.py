@@ -46,6 +46,9 @@ def written(style: str, write: object) -> str:
         "https://bot.example/akool/dG9rZW4tdG9rZW4tdG9rZW4",
         "Bearer abcdefghijk",
         "eyJhbGciOi.eyJpZCI6.c2lnbmVk",
+        "https://proxy-user:proxy-password@proxy.example:3128",
+        "Basic cHJveHktdXNlcjpwcm94eS1wYXNzd29yZA==",
+        "{'url': 'https://bot.example', 'secret_token': 'telegram-secret'}",
     ],
 )
 def test_no_logger_lets_a_secret_through(style: str, secret: str) -> None:
@@ -64,7 +67,7 @@ def test_no_logger_lets_a_secret_through(style: str, secret: str) -> None:
     assert "RuntimeError" in output
     for piece in ("ABC-def", "an-api-key", "client%2B", "another-token", "0123456789abcdef", "c2lnbmF0", "dG9rZW4t"):
         assert piece not in output
-    for piece in ("abcdefghijk", "c2lnbmVk"):
+    for piece in ("abcdefghijk", "c2lnbmVk", "proxy-password", "cHJveHk", "telegram-secret"):
         assert piece not in output
 
 
@@ -82,3 +85,14 @@ def test_libraries_that_write_urls_are_kept_quiet_at_every_level() -> None:
             logging.getLogger(name).info("a URL")
 
     assert written("text", write) == ""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_others_write_makes_no_line_of_its_own(style: str) -> None:
+    """A name with a line break in it forges no entry, and no terminal obeys it."""
+    name = "Ada\n2026-01-01 [error] all is lost \x1b[2J\r"
+    output = written(style, lambda: structlog.get_logger().warning("somebody came", name=name))
+
+    assert output.count("\n") == 1
+    assert "\x1b" not in output
+    assert "\r" not in output

@@ -68,3 +68,8 @@ async def test_scratch_of_other_living_processes_is_left_alone(tmp_path: Path) -
             assert (one / "half").exists()
         assert not other.exists()
     assert not one.exists()
+
+
+async def test_what_the_bot_keeps_is_for_nobody_else_on_the_machine(tmp_path: Path) -> None:
+    async with world(tmp_path, app_secret="given, so that no file of it is made") as here:
+        assert here.settings.data_dir.stat().st_mode & 0o777 == 0o700

@@ -248,7 +248,7 @@ class Shelf:
 @in_module
 async def shelf(here: World, clock: TurnableClock) -> Shelf:
     assert here.settings.public_url is not None
-    signer = MediaSigner([Keys.of(here.settings).media], here.settings.public_url, now=lambda: clock.now() / 1000)
+    signer = MediaSigner(Keys.of(here.settings).media, here.settings.public_url, now=lambda: clock.now() / 1000)
     folder = Path(here.settings.media_store)
     return Shelf(folder, LocalStore(folder, signer), signer)
 

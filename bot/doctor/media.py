@@ -31,7 +31,7 @@ async def store(patient: Patient) -> list[Finding]:
     try:
         keys = Keys.of(settings)
         scratch = stack.enter_context(scratch_folder(settings.data_dir))
-        signer = MediaSigner([keys.media], settings.public_url or "", now=lambda: patient.clock.now() / SECOND_MS)
+        signer = MediaSigner(keys.media, settings.public_url or "", now=lambda: patient.clock.now() / SECOND_MS)
         opened = await stack.enter_async_context(open_store(settings, signer, scratch))
         source = scratch / "probe"
         probe = Probe(new_key("in", "jpg"), secrets.token_bytes(_PROBE_BYTES))

@@ -1,0 +1,1 @@
+"""What helps to build it, and does not run in production."""
