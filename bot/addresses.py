@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 # Where a proxy stands beside the bot: on this machine, or in a container's or a platform's own network.
@@ -23,34 +24,34 @@ class Neighbourhood:
     def __init__(self, proxies: Sequence[Network]) -> None:
         self._proxies = proxies
 
-    def trusts(self, peer: str | None) -> bool:
-        address = _parsed(peer)
+    def trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._proxies)
 
-    def stranger(self, peer: str | None, forwarded_for: Iterable[str] = ()) -> str:
+    def nearest_stranger(self, peer: str | None, forwarded_for: Iterable[str] = ()) -> Address | None:
         """Whom a request is charged to: a peer, or the last one before our own proxies.
 
-        `forwarded_for`: the values of `X-Forwarded-For`. What stands left of the first address that is none of our
-        proxies', anybody may have written.
+        That is a proxy of ours where it does not say whom it comes for. `forwarded_for`: the values of
+        `X-Forwarded-For`. What stands left of the first address that is none of our proxies', anybody may have written.
         """
-        nearest = _parsed(peer)
+        nearest = parsed(peer)
         hops = [hop for value in forwarded_for for hop in value.split(",")]
-        while nearest is not None and hops and self.trusts(str(nearest)):
-            farther = _parsed(hops.pop().strip())
+        while hops and self.trusts(nearest):
+            farther = parsed(hops.pop().strip())
             if farther is None:
                 break
             nearest = farther
-        return household(nearest)
+        return nearest
 
 
-def household(address: IPv4Address | IPv6Address | None) -> str:
+def household(address: Address | None) -> str:
     """The name under which all addresses go that one customer can take."""
     if isinstance(address, IPv6Address):
         return str(ip_network((address.packed, _HOUSEHOLD_BITS), strict=False))
     return _NOBODY if address is None else str(address)
 
 
-def _parsed(text: str | None) -> IPv4Address | IPv6Address | None:
+def parsed(text: str | None) -> Address | None:
+    """The address that is written there, if it is one."""
     try:
         address = ip_address(text or "")
     except ValueError:

@@ -2,7 +2,8 @@
 
 Whoever shows a genuine secret (the webhook's, a media URL's signature, the token of a create call) gets an answer that
 is no refusal, and is never counted. What is refused draws from a bucket of the address that it came from, and from one
-that all share.
+that all share. What comes from a proxy of ours that does not say for whom is not counted either: with one bucket for
+everybody, one stranger could shut AKOOL out.
 """
 
 import math
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.addresses import Neighbourhood
+from bot.addresses import Neighbourhood, household
 from bot.clock import Clock
 from bot.patience import SECOND_MS
 
@@ -60,6 +61,9 @@ class Doorman:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = self._name(scope)
+        if name is None:
+            await self._application(scope, receive, send)
+            return
         if self._wait_ms(name) and scope["path"].startswith(_ASKS_DATABASE):
             await self._too_many(name)(scope, receive, send)
             return
@@ -79,9 +83,10 @@ class Doorman:
 
         await self._application(scope, receive, judge)
 
-    def _name(self, scope: Scope) -> str:
+    def _name(self, scope: Scope) -> str | None:
         peer = scope["client"][0] if scope["client"] else None
-        return self._neighbourhood.stranger(peer, Headers(scope=scope).getlist("X-Forwarded-For"))
+        nearest = self._neighbourhood.nearest_stranger(peer, Headers(scope=scope).getlist("X-Forwarded-For"))
+        return None if self._neighbourhood.trusts(nearest) else household(nearest)
 
     def _wait_ms(self, name: str) -> float:
         return max(self._per_address.wait_ms(name), self._overall.wait_ms(""))

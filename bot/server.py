@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bot.addresses import Neighbourhood
+from bot.addresses import Neighbourhood, household, parsed
 
 _GRACE_SECONDS = 3
 
@@ -32,9 +32,10 @@ class Lobby:
 
     def enter(self, peer: str | None) -> str | None:
         """Let a connection in, under the name that it has to leave with; None where there are too many."""
-        name = self.neighbourhood.stranger(peer)
+        address = parsed(peer)
+        name = household(address)
         full = self._held.total() >= self.most
-        if full or (self._held[name] >= self.most_per_peer and not self.neighbourhood.trusts(peer)):
+        if full or (self._held[name] >= self.most_per_peer and not self.neighbourhood.trusts(address)):
             return None
         self._held[name] += 1
         return name

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.addresses import NEARBY, Neighbourhood, networks
+from bot.addresses import NEARBY, Neighbourhood, household, networks
 
 OURS = Neighbourhood(networks(NEARBY))
 
@@ -31,4 +31,4 @@ OURS = Neighbourhood(networks(NEARBY))
 def test_the_last_hop_that_is_none_of_ours_is_the_stranger(
     peer: str | None, forwarded_for: Sequence[str], stranger: str
 ) -> None:
-    assert OURS.stranger(peer, forwarded_for) == stranger
+    assert household(OURS.nearest_stranger(peer, forwarded_for)) == stranger

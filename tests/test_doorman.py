@@ -88,6 +88,12 @@ async def test_strangers_are_told_apart_behind_our_own_proxy_only(door: Door) ->
     assert await door.knock_often(1, X_Forwarded_For="198.51.100.3") == {429}
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
+async def test_where_a_proxy_does_not_say_for_whom_it_comes_nobody_is_counted(door: Door, peer: str) -> None:
+    """With one bucket for all of them, a single stranger could shut AKOOL out."""
+    assert await door.knock_often(2 * OVERALL, peer=peer) == {404}
+
+
 def test_buckets_take_no_more_room_than_they_may() -> None:
     buckets = Buckets(TurnableClock(), burst=2, per_second=1, most=100)
     for number in range(1000):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_SECONDS = 120
+_SECONDS = 60
 
 # What is known and does not concern us: its id, and why.
 ACCEPTED: dict[str, str] = {}
