@@ -1,4 +1,4 @@
-"""The commands: `run`, `doctor`, `jobs`, `backup`, `demo`."""
+"""The commands: `run`, `doctor`, `jobs`, `backup`, `copy-database`, `demo`."""
 
 import argparse
 import asyncio
@@ -18,6 +18,7 @@ from bot.clock import Clock
 from bot.config import Settings, SettingsError
 from bot.resources import Keys
 from bot.telegram import TokenRefused
+from storage.copying import copy_database
 from storage.database import DatabaseError, back_up, open_reader
 from storage.jobs import Job, Jobs, State
 from storage.objects import StoreError
@@ -63,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     backup = commands.add_parser("backup", help="a copy of the SQLite database; also while the bot runs")
     backup.add_argument("file", type=Path, help="a file that is not there yet")
     backup.set_defaults(command=_backup)
+    copy = commands.add_parser("copy-database", help="all rows into an empty database, from SQLite to PostgreSQL or back")
+    copy.add_argument("source", metavar="FROM", help="a URL as in DATABASE_URL, or @FILE that holds one")
+    copy.add_argument("target", metavar="TO", help="the same, of a database without rows")
+    copy.set_defaults(command=_copy_database)
     demo = commands.add_parser("demo", help="the main job, on this machine alone, with no account")
     demo.add_argument("--photo", type=Path, help="a picture of your own")
     demo.add_argument("--voice", type=Path, help="a recording of your own")
@@ -112,6 +117,19 @@ async def _backup(options: argparse.Namespace) -> int:
     await back_up(settings.database_url.get_secret_value(), options.file)
     print(f"The database is copied to {options.file}.")
     return 0
+
+
+async def _copy_database(options: argparse.Namespace) -> int:
+    copied = await copy_database(_url(options.source), _url(options.target), now=Clock().now)
+    for table, rows in copied.items():
+        print(f"{rows:>9}  {table}")
+    print("Every row was copied and compared. Set DATABASE_URL to the new one before the bot starts again.")
+    return 0
+
+
+def _url(given: str) -> str:
+    """The URL, or what stands in the file: an argument can be read by everybody on this machine."""
+    return Path(given[1:]).read_text(encoding="utf-8").strip() if given.startswith("@") else given
 
 
 async def _demo(options: argparse.Namespace) -> int:

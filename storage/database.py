@@ -29,6 +29,10 @@ _BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_MS = 20_000
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 30
+_OTHER_SESSIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
 
 # What PostgreSQL is told of each connection of ours.
 _SESSION = {
@@ -149,8 +153,39 @@ async def open_database(url: str, *, now: Clock) -> AsyncIterator[Database]:
 async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
     """Open the database for reading only, beside a process that may hold it.
 
-    A reader never checkpoints, so it does no harm to the sole writer.
+    A reader never checkpoints, so it does no harm to the sole writer. Raises `DatabaseError` where there is no
+    database, or the schema is not this program's.
     """
+    async with _reader(url) as engine:
+        with _in_a_sentence():
+            async with engine.begin() as connection:
+                revision = await connection.run_sync(_revision)
+        if revision != REVISION:
+            raise DatabaseError(
+                f"the database's schema is {revision or 'none'}, this program's is {REVISION}: use the version of the "
+                "program that runs on it, or run this one on it once"
+            )
+        yield Database(engine, now)
+
+
+@asynccontextmanager
+async def open_stopped(url: str, *, now: Clock) -> AsyncIterator[AsyncConnection]:
+    """Read a database that no bot uses, in one transaction until the end of the block.
+
+    A bot can't start on the SQLite file meanwhile. Raises `DatabaseError` where one runs.
+    """
+    async with open_reader(url, now=now) as database:
+        with _only_process(async_url(url)):
+            async with database.begin() as connection:
+                if database.is_postgres:
+                    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+                    if await connection.scalar(_OTHER_SESSIONS):
+                        raise DatabaseError("others are connected to the database FROM: stop every bot first")
+                yield connection
+
+
+@asynccontextmanager
+async def _reader(url: str) -> AsyncIterator[AsyncEngine]:
     parsed = async_url(url)
     if parsed.get_backend_name() == "sqlite":
         path = parsed.database or ""
@@ -161,7 +196,7 @@ async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
     else:
         engine = create_async_engine(parsed)
     try:
-        yield Database(engine, now)
+        yield engine
     finally:
         await engine.dispose()
 
@@ -175,7 +210,8 @@ async def back_up(url: str, target: Path) -> None:
         raise DatabaseError("this database is not SQLite's: back it up with pg_dump")
     if target.exists():
         raise DatabaseError(f"{target} is there already")
-    async with open_reader(url, now=lambda: 0) as database, database.begin() as connection:
+    # Of whatever schema: one backs up before one upgrades.
+    async with _reader(url) as engine, engine.begin() as connection:
         await connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
 
 
@@ -239,20 +275,31 @@ def _engine(url: URL) -> AsyncEngine:
 
 
 async def _open(engine: AsyncEngine) -> None:
-    try:
+    with _in_a_sentence():
         async with engine.begin() as connection:
             await connection.run_sync(_bring_up)
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    try:
+        yield
     except DATABASE_ERRORS as error:
         # Its text may hold the URL, and with it a password.
         raise DatabaseError(f"the database can't be opened: {type(error.__cause__ or error).__name__}") from error
 
 
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
 def _bring_up(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    current = None
-    if inspect(connection).has_table("alembic_version"):
-        current = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    current = _revision(connection)
     if current == REVISION:
         return
     from storage.upgrade import SchemaTooNew, upgrade  # noqa: PLC0415 - 10 MB, for once in a while
