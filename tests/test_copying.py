@@ -1,22 +1,17 @@
 """Copying a database from one engine to the other: every row, the ids that were used, and no half copies."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Integer, Table, Text, delete, insert, select, text
 
-from bot.cli import main
-from bot.sandbox import Akool, BotApi
 from databases import ENGINES, Clock, insert_job, note, noted
-from scenes import ask_for_video, job_in, send_pair, video_in
 from storage.copying import copy_database
 from storage.database import Database, DatabaseError, open_database
 from storage.jobs import State
 from storage.schema import jobs, metadata, updates
-from world import render_cheaply, world
 
 ROWS = 2500  # more than two batches
 
@@ -158,12 +153,3 @@ async def test_a_row_that_comes_out_different_is_noticed_and_nothing_is_copied(
         await copy_database(source, own_postgres_url, now=clock)
     async with open_database(own_postgres_url, now=clock) as database:
         assert not any((await contents(database)).values())
-
-
-# --- the command, and the service on the copy ---
-
-
-async def test_a_job_goes_on_in_the_copy_where_it_was(
-    own_postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """AKOOL has it while the bot moves from SQLite to PostgreSQL; it is delivered, and paid for once."""

@@ -5,7 +5,7 @@ import io
 import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,22 +101,38 @@ async def world(
     """Run everything until the end of the block. `settings` are those of `Settings`, in lower case."""
     telegram = telegram or BotApi()
     akool = akool or Akool(renderer=render_cheaply)
+    async with (
+        telegram.serving(),
+        akool.serving(),
+        bot_beside(telegram, akool, folder, clock=clock, sets_profile=sets_profile, **settings) as here,
+    ):
+        yield here
+
+
+@asynccontextmanager
+async def bot_beside(
+    telegram: BotApi,
+    akool: Akool,
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    sets_profile: bool = False,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """Run the service until the end of the block, beside stand-ins that serve already."""
     port = free_port()
-    async with AsyncExitStack() as stack:
-        telegram_url = await stack.enter_async_context(telegram.serving())
-        akool_url = await stack.enter_async_context(akool.serving())
-        values: dict[str, Any] = {
-            "telegram_bot_token": telegram.token,
-            "telegram_api_url": telegram_url,
-            "akool_api_key": akool.account.client_secret,
-            "akool_client_id": akool.account.client_id,
-            "akool_api_url": akool_url,
-            "public_url": f"http://127.0.0.1:{port}",
-            "port": port,
-            "data_dir": str(folder / "data"),
-            "allowed_users": "*",
-            **settings,
-        }
-        chosen = Settings(_env_file=None, **values)  # type: ignore[call-arg]
-        await stack.enter_async_context(running(chosen, clock or Clock(), sets_profile=sets_profile))
+    values: dict[str, Any] = {
+        "telegram_bot_token": telegram.token,
+        "telegram_api_url": telegram.root_url,
+        "akool_api_key": akool.account.client_secret,
+        "akool_client_id": akool.account.client_id,
+        "akool_api_url": akool.root_url,
+        "public_url": f"http://127.0.0.1:{port}",
+        "port": port,
+        "data_dir": str(folder / "data"),
+        "allowed_users": "*",
+        **settings,
+    }
+    chosen = Settings(_env_file=None, **values)  # type: ignore[call-arg]
+    async with running(chosen, clock or Clock(), sets_profile=sets_profile):
         yield World(telegram, akool, chosen, telegram.private_chat(first_name="Ada"))
