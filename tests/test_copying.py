@@ -134,22 +134,27 @@ async def test_what_postgresql_cant_hold_is_named_and_nothing_is_copied(
         assert not any((await contents(database)).values())
 
 
-async def test_a_row_that_comes_out_different_is_noticed_and_nothing_is_copied(
-    own_postgres_url: str, tmp_path: Path, clock: Clock
+@pytest.mark.parametrize(
+    ("meddling", "sentence"),
+    [
+        ("NEW.attempts := 1", "jobs 1200 came out different"),
+        ("INSERT INTO updates VALUES (0, 0, '', 0)", "somebody else writes to the table updates"),
+    ],
+)
+async def test_what_comes_out_different_is_noticed_and_nothing_is_copied(
+    meddling: str, sentence: str, own_postgres_url: str, tmp_path: Path, clock: Clock
 ) -> None:
     source = f"sqlite:///{tmp_path / 'bot.sqlite3'}"
     await fill(source, clock)
+    meddle = f"BEGIN IF NEW.id = 1200 THEN {meddling}; END IF; RETURN NEW; END"
     async with open_database(own_postgres_url, now=clock) as database, database.begin() as connection:
         await connection.execute(
-            text(
-                "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS"
-                " 'BEGIN IF NEW.id = 1200 THEN NEW.attempts := 1; END IF; RETURN NEW; END'"
-            )
+            text(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${meddle}$$")  # noqa: S608 - ours
         )
         await connection.execute(
             text("CREATE TRIGGER meddle BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION meddle()")
         )
-    with pytest.raises(DatabaseError, match="jobs 1200 came out different"):
+    with pytest.raises(DatabaseError, match=sentence):
         await copy_database(source, own_postgres_url, now=clock)
     async with open_database(own_postgres_url, now=clock) as database:
         assert not any((await contents(database)).values())
