@@ -18,8 +18,8 @@ from bot.clock import Clock
 from bot.config import Settings, SettingsError
 from bot.resources import Keys
 from bot.telegram import TokenRefused
-from storage.copying import copy_database
-from storage.database import DatabaseError, back_up, open_reader
+from storage.copying import back_up, copy_database
+from storage.database import DatabaseError, open_reader
 from storage.jobs import Job, Jobs, State
 from storage.objects import StoreError
 
@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     backup = commands.add_parser("backup", help="a copy of the SQLite database; also while the bot runs")
     backup.add_argument("file", type=Path, help="a file that is not there yet")
     backup.set_defaults(command=_backup)
-    copy = commands.add_parser("copy-database", help="all rows into an empty database, from SQLite to PostgreSQL or back")
+    copy = commands.add_parser(
+        "copy-database", help="all rows into an empty database, from SQLite to PostgreSQL or back"
+    )
     copy.add_argument("source", metavar="FROM", help="a URL as in DATABASE_URL, or @FILE that holds one")
     copy.add_argument("target", metavar="TO", help="the same, of a database without rows")
     copy.set_defaults(command=_copy_database)

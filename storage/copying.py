@@ -1,17 +1,27 @@
-"""Copying a whole database into an empty one, from either engine to either.
+"""Copies of a whole database: a backup of the SQLite file, and all rows from one engine to the other.
 
-All or nothing: one transaction holds what is written, and each row is read back and compared before it is committed.
-The source is only read. Rows go by in batches, so memory does not grow with them.
+Both are whole or not there at all, and only read what they copy.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, Table, delete, func, insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import DATABASE_ERRORS, Clock, DatabaseError, async_url, open_database, open_stopped
-from storage.schema import jobs, metadata, notices
+from storage.database import (
+    DATABASE_ERRORS,
+    Clock,
+    DatabaseError,
+    async_url,
+    open_database,
+    open_stopped,
+    reading_engine,
+)
+from storage.schema import metadata, notices
 
 _BATCH = 1000
 
@@ -25,8 +35,37 @@ _NEXT_AFTER = {
 }
 
 
+async def back_up(url: str, target: Path) -> None:
+    """Write a consistent copy of the SQLite database to the new file `target`, beside a process that writes.
+
+    The schema may be of any version, since one backs up before one upgrades. Only the owner may read the file.
+    Raises `DatabaseError` and `OSError`.
+    """
+    if async_url(url).get_backend_name() != "sqlite":
+        raise DatabaseError("this database is not SQLite's: back it up with pg_dump")
+    if target.exists():
+        raise DatabaseError(f"{target} is there already")
+    draft = target.with_name(f"{target.name}.part")
+    async with reading_engine(url) as engine:
+        draft.unlink(missing_ok=True)  # of a backup that was killed
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(text("VACUUM INTO :draft"), {"draft": str(draft)})
+            os.fsync(file)
+            draft.rename(target)
+        except DBAPIError as error:
+            raise DatabaseError(f"no backup was made: {error.orig}") from error
+        finally:
+            os.close(file)
+            draft.unlink(missing_ok=True)
+
+
 async def copy_database(source_url: str, target_url: str, *, now: Clock) -> dict[str, int]:
     """Copy every row of a database that no bot uses into an empty one; gives the number of rows of each table.
+
+    One transaction holds it all, and each row is read back and compared before it is committed. Rows go by in
+    batches, so memory does not grow with them.
 
     Raises `DatabaseError` where the source is in use or of another schema, the target holds rows, or anything fails;
     the target then is as empty as it was.

@@ -156,7 +156,7 @@ async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
     A reader never checkpoints, so it does no harm to the sole writer. Raises `DatabaseError` where there is no
     database, or the schema is not this program's.
     """
-    async with _reader(url) as engine:
+    async with reading_engine(url) as engine:
         with _in_a_sentence():
             async with engine.begin() as connection:
                 revision = await connection.run_sync(_revision)
@@ -185,7 +185,8 @@ async def open_stopped(url: str, *, now: Clock) -> AsyncIterator[AsyncConnection
 
 
 @asynccontextmanager
-async def _reader(url: str) -> AsyncIterator[AsyncEngine]:
+async def reading_engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """The engine of `open_reader`, of whatever schema. Raises `DatabaseError`."""
     parsed = async_url(url)
     if parsed.get_backend_name() == "sqlite":
         path = parsed.database or ""
@@ -199,20 +200,6 @@ async def _reader(url: str) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
-
-
-async def back_up(url: str, target: Path) -> None:
-    """Write a whole and consistent copy of the SQLite database to the new file `target`, beside a process that writes.
-
-    Raises `DatabaseError`.
-    """
-    if async_url(url).get_backend_name() != "sqlite":
-        raise DatabaseError("this database is not SQLite's: back it up with pg_dump")
-    if target.exists():
-        raise DatabaseError(f"{target} is there already")
-    # Of whatever schema: one backs up before one upgrades.
-    async with _reader(url) as engine, engine.begin() as connection:
-        await connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Copying a database from one engine to the other: every row, the ids that were used, and no half copies."""
+"""Copies of a database: backups; and from one engine to the other every row, the ids that were used, no half copies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Integer, Table, Text, delete, insert, select, text
 
 from databases import ENGINES, Clock, insert_job, note, noted
-from storage.copying import copy_database
-from storage.database import Database, DatabaseError, open_database
+from storage.copying import back_up, copy_database
+from storage.database import Database, DatabaseError, open_database, open_reader
 from storage.jobs import State
 from storage.schema import jobs, metadata, updates
 
-ROWS = 2500  # more than two batches
+ROWS = 1100  # more than one batch
 
 
 @pytest.fixture(params=ENGINES)
@@ -88,13 +88,14 @@ async def test_a_bot_that_runs_on_the_source_is_refused(urls: tuple[str, str], c
     source, target = urls
     async with open_database(source, now=clock) as database:
         await note(database, "running")
-        with pytest.raises(DatabaseError, match="stop it first|stop every bot first"):
+        with pytest.raises(DatabaseError, match=r"stop (it|every bot) first"):
             await copy_database(source, target, now=clock)
 
 
 async def test_rows_in_the_target_are_left_alone(urls: tuple[str, str], clock: Clock) -> None:
     source, target = urls
-    await fill(source, clock)
+    async with open_database(source, now=clock) as database:
+        await note(database, "other")
     async with open_database(target, now=clock) as database:
         await note(database, "mine")
     with pytest.raises(DatabaseError, match="TO is not empty: there are rows in its table notices"):
@@ -137,7 +138,7 @@ async def test_what_postgresql_cant_hold_is_named_and_nothing_is_copied(
 @pytest.mark.parametrize(
     ("meddling", "sentence"),
     [
-        ("NEW.attempts := 1", "jobs 1200 came out different"),
+        ("NEW.attempts := 1", "jobs 1050 came out different"),
         ("INSERT INTO updates VALUES (0, 0, '', 0)", "somebody else writes to the table updates"),
     ],
 )
@@ -146,11 +147,9 @@ async def test_what_comes_out_different_is_noticed_and_nothing_is_copied(
 ) -> None:
     source = f"sqlite:///{tmp_path / 'bot.sqlite3'}"
     await fill(source, clock)
-    meddle = f"BEGIN IF NEW.id = 1200 THEN {meddling}; END IF; RETURN NEW; END"
+    meddle = f"BEGIN IF NEW.id = 1050 THEN {meddling}; END IF; RETURN NEW; END"
     async with open_database(own_postgres_url, now=clock) as database, database.begin() as connection:
-        await connection.execute(
-            text(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${meddle}$$")  # noqa: S608 - ours
-        )
+        await connection.execute(text(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${meddle}$$"))
         await connection.execute(
             text("CREATE TRIGGER meddle BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION meddle()")
         )
@@ -158,3 +157,45 @@ async def test_what_comes_out_different_is_noticed_and_nothing_is_copied(
         await copy_database(source, own_postgres_url, now=clock)
     async with open_database(own_postgres_url, now=clock) as database:
         assert not any((await contents(database)).values())
+
+
+# --- backups ---
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'data' / 'bot.sqlite3'}"
+
+
+async def test_a_database_of_an_older_version_can_be_backed_up(sqlite_url: str, tmp_path: Path, clock: Clock) -> None:
+    """That is done before an upgrade, by either version."""
+    async with open_database(sqlite_url, now=clock) as database, database.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    await back_up(sqlite_url, tmp_path / "copy")
+    with pytest.raises(DatabaseError, match="schema is 0001"):
+        async with open_reader(f"sqlite:///{tmp_path / 'copy'}", now=clock):
+            pass
+
+
+async def test_a_backup_is_whole_and_for_its_owner_s_eyes_only(sqlite_url: str, tmp_path: Path, clock: Clock) -> None:
+    """What is left of a backup that was killed is in nobody's way."""
+    (tmp_path / "copy.part").write_text("half a database")
+    async with open_database(sqlite_url, now=clock) as database:
+        await note(database, "kept")
+        await back_up(sqlite_url, tmp_path / "copy")
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "data"}
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+    async with open_database(f"sqlite:///{tmp_path / 'copy'}", now=clock) as copy:
+        assert await noted(copy) == {"kept"}
+    with pytest.raises(DatabaseError, match="is there already"):
+        await back_up(sqlite_url, tmp_path / "copy")
+
+
+async def test_a_backup_that_fails_says_why_and_leaves_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "bot.sqlite3").write_text("no database at all, however long this text may be")
+    with pytest.raises(DatabaseError, match="no backup was made: file is not a database"):
+        await back_up(sqlite_url, tmp_path / "copy")
+    with pytest.raises(FileNotFoundError):
+        await back_up(sqlite_url, tmp_path / "nowhere" / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from databases import Clock, note, noted
-from storage.database import DatabaseError, async_url, back_up, open_database, open_reader
+from storage.database import DatabaseError, async_url, open_database, open_reader
 from storage.schema import REVISION, metadata, notices
 from storage.upgrade import configuration
 
@@ -188,16 +188,6 @@ async def test_a_reader_that_finds_no_server_says_so_and_keeps_the_password(cloc
         async with open_reader(url, now=clock):
             pass
     assert "hidden" not in str(refused.value)
-
-
-async def test_a_database_of_an_older_version_can_be_backed_up(sqlite_url: str, tmp_path: Path, clock: Clock) -> None:
-    """That is done before an upgrade, by either version."""
-    async with open_database(sqlite_url, now=clock) as database, database.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    await back_up(sqlite_url, tmp_path / "copy")
-    with pytest.raises(DatabaseError, match="schema is 0001"):
-        async with open_reader(f"sqlite:///{tmp_path / 'copy'}", now=clock):
-            pass
 
 
 @pytest.mark.parametrize("folder", ["with space", "with#hash"])

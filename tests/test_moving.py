@@ -15,7 +15,7 @@ from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat
 from s3_servers import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, s3_store
 from scenes import job_in, says, send_pair, video_in
-from storage.database import back_up
+from storage.copying import back_up
 from storage.jobs import State
 from world import PHOTO, VOICE, World, bot_beside, free_port, render_cheaply
 
@@ -33,8 +33,8 @@ class Outside:
     @asynccontextmanager
     async def bot(self, **settings: Any) -> AsyncIterator[World]:
         """A bot, until the end of the block."""
-        address = {"port": self._port, "public_url": f"http://127.0.0.1:{self._port}", "akool_poll_seconds": 0.2}
-        async with bot_beside(self.telegram, self.akool, self._folder, **address | settings) as here:
+        settings |= {"port": self._port, "public_url": f"http://127.0.0.1:{self._port}", "akool_poll_seconds": 0.2}
+        async with bot_beside(self.telegram, self.akool, self._folder, **settings) as here:
             yield here
 
     async def render(self, number: int) -> None:
@@ -59,6 +59,7 @@ async def begin(here: World, rendering: Chat, collecting: Chat) -> None:
 
 
 async def test_the_service_goes_on_in_postgresql_and_s3_where_it_was_in_files(
+    *,
     outside: Outside,
     own_postgres_url: str,
     weed_url: str,
