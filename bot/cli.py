@@ -31,7 +31,7 @@ _TROUBLE = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         return int(asyncio.run(options.command(options)))
     except SettingsError as error:
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_SETTINGS
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What can be asked for, and how."""
     parser = argparse.ArgumentParser(prog="python -m bot", description="A Telegram bot that makes photos talk.")
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="the service; stops cleanly on SIGTERM and SIGINT")
