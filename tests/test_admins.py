@@ -107,13 +107,13 @@ async def test_the_story_of_a_job_and_another_try(tmp_path: Path, telegram: BotA
 
         overview = (await ask(boss(here), "/admin")).text
         assert texts.ADMIN_CREDIT.partition("{")[0] in overview
-        assert "Last 24 hours: 0 delivered, 1 failed (0% success), 0 paid calls" in overview
+        assert "Last 24 hours: 0 delivered, 1 failed (0% success), paid calls: 0" in overview
         assert f"render_failed (/job {job.id})" in overview
 
         assert (await ask(boss(here), f"/retry {job.id}")).text == texts.RETRIED.format(id=job.id)
         await video_in(here.ada)
         assert (await ask(boss(here), f"/retry {job.id}")).text == texts.CANT_RETRY.format(id=job.id)
-        assert "1 delivered, 1 failed (50% success), 1 paid calls" in (await ask(boss(here), "/admin")).text
+        assert "1 delivered, 1 failed (50% success), paid calls: 1" in (await ask(boss(here), "/admin")).text
 
 
 MISTAKES = [
