@@ -4,7 +4,8 @@ Both are whole or not there at all, and only read what they copy.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from storage.database import (
     Clock,
     DatabaseError,
     async_url,
+    only_process,
     open_database,
-    open_stopped,
+    open_reader,
     reading_engine,
 )
+from storage.replicas import is_anyone_present
 from storage.schema import metadata, notices
 
 _BATCH = 1000
@@ -72,7 +75,7 @@ async def copy_database(source_url: str, target_url: str, *, now: Clock) -> dict
     """
     if async_url(source_url) == async_url(target_url):
         raise DatabaseError("FROM and TO are the same database")
-    async with open_stopped(source_url, now=now) as reading, open_database(target_url, now=now) as target:
+    async with _open_stopped(source_url, now=now) as reading, open_database(target_url, now=now) as target:
         try:
             async with target.begin() as writing:
                 await _refuse_rows(writing)
@@ -82,6 +85,19 @@ async def copy_database(source_url: str, target_url: str, *, now: Clock) -> dict
             # Its text may hold what people wrote.
             raise DatabaseError(f"nothing was copied: {type(error.__cause__ or error).__name__}") from error
     return copied
+
+
+@asynccontextmanager
+async def _open_stopped(url: str, *, now: Clock) -> AsyncIterator[AsyncConnection]:
+    """Read a database that no bot uses, as it is at one moment. A bot can't start on the SQLite file meanwhile."""
+    async with open_reader(url, now=now) as database:
+        with only_process(async_url(url)):
+            async with database.begin() as connection:
+                if database.is_postgres:
+                    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+                    if await is_anyone_present(connection):
+                        raise DatabaseError("a bot runs on the database FROM: stop it first, and every copy of it")
+                yield connection
 
 
 async def _refuse_rows(writing: AsyncConnection) -> None:

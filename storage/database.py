@@ -29,10 +29,6 @@ _BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_MS = 20_000
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 30
-_OTHER_SESSIONS = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
-    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-)
 
 # What PostgreSQL is told of each connection of ours.
 _SESSION = {
@@ -140,7 +136,7 @@ async def open_database(url: str, *, now: Clock) -> AsyncIterator[Database]:
     Raises `DatabaseError` where another process holds the SQLite file, or the schema is newer than this code.
     """
     parsed = async_url(url)
-    with _only_process(parsed):
+    with only_process(parsed):
         engine = _engine(parsed)
         try:
             await _open(engine)
@@ -159,29 +155,13 @@ async def open_reader(url: str, *, now: Clock) -> AsyncIterator[Database]:
     async with reading_engine(url) as engine:
         with _in_a_sentence():
             async with engine.begin() as connection:
-                revision = await connection.run_sync(_revision)
+                revision = await connection.run_sync(revision_of)
         if revision != REVISION:
             raise DatabaseError(
                 f"the database's schema is {revision or 'none'}, this program's is {REVISION}: use the version of the "
                 "program that runs on it, or run this one on it once"
             )
         yield Database(engine, now)
-
-
-@asynccontextmanager
-async def open_stopped(url: str, *, now: Clock) -> AsyncIterator[AsyncConnection]:
-    """Read a database that no bot uses, in one transaction until the end of the block.
-
-    A bot can't start on the SQLite file meanwhile. Raises `DatabaseError` where one runs.
-    """
-    async with open_reader(url, now=now) as database:
-        with _only_process(async_url(url)):
-            async with database.begin() as connection:
-                if database.is_postgres:
-                    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-                    if await connection.scalar(_OTHER_SESSIONS):
-                        raise DatabaseError("others are connected to the database FROM: stop every bot first")
-                yield connection
 
 
 @asynccontextmanager
@@ -203,7 +183,8 @@ async def reading_engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @contextmanager
-def _only_process(url: URL) -> Iterator[None]:
+def only_process(url: URL) -> Iterator[None]:
+    """Keep others away from the SQLite file until the end of the block. Raises `DatabaseError` where one has it."""
     if url.get_backend_name() != "sqlite":
         yield
         return
@@ -276,7 +257,8 @@ def _in_a_sentence() -> Iterator[None]:
         raise DatabaseError(f"the database can't be opened: {type(error.__cause__ or error).__name__}") from error
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The newest migration that was run; None where there are no tables of ours."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -286,7 +268,7 @@ def _revision(connection: Connection) -> str | None:
 def _bring_up(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    current = _revision(connection)
+    current = revision_of(connection)
     if current == REVISION:
         return
     from storage.upgrade import SchemaTooNew, upgrade  # noqa: PLC0415 - 10 MB, for once in a while

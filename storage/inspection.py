@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
-from storage.database import Clock, DatabaseError, async_url, open_reader
+from storage.database import DatabaseError, async_url, reading_engine, revision_of
 from storage.replicas import is_anyone_present
 from storage.schema import REVISION
 from storage.upgrade import is_known
@@ -28,7 +28,7 @@ class Inspection:
     is_in_use: bool  # by a process of the service
 
 
-async def inspect_database(url: str, *, now: Clock) -> Inspection | None:
+async def inspect_database(url: str) -> Inspection | None:
     """None where an SQLite file is not there yet but can be made.
 
     Raises `DatabaseError` or one of `DATABASE_ERRORS` where it can't be read or made.
@@ -37,9 +37,8 @@ async def inspect_database(url: str, *, now: Clock) -> Inspection | None:
     if path is not None and not path.exists():
         _check_room_for(path)
         return None
-    async with open_reader(url, now=now) as database, database.begin() as connection:
-        is_there = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
-        revision = await connection.scalar(text("SELECT version_num FROM alembic_version")) if is_there else None
+    async with reading_engine(url) as engine, engine.begin() as connection:
+        revision = await connection.run_sync(revision_of)
         question = "SHOW server_version" if path is None else "SELECT sqlite_version()"
         version = str(await connection.scalar(text(question))).split(" ", maxsplit=1)[0]
         is_in_use = await is_anyone_present(connection) if path is None else _is_held(path)

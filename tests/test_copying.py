@@ -1,6 +1,7 @@
 """Copies of a database: backups; and from one engine to the other every row, the ids that were used, no half copies."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from databases import ENGINES, Clock, insert_job, note, noted
 from storage.copying import back_up, copy_database
 from storage.database import Database, DatabaseError, open_database, open_reader
 from storage.jobs import State
+from storage.replicas import Presence
 from storage.schema import jobs, metadata, updates
 
 ROWS = 1100  # more than one batch
@@ -86,9 +88,12 @@ async def test_a_database_that_never_had_a_job_is_copied_too(urls: tuple[str, st
 
 async def test_a_bot_that_runs_on_the_source_is_refused(urls: tuple[str, str], clock: Clock) -> None:
     source, target = urls
-    async with open_database(source, now=clock) as database:
-        await note(database, "running")
-        with pytest.raises(DatabaseError, match=r"stop (it|every bot) first"):
+    async with open_database(source, now=clock) as database, AsyncExitStack() as stack:
+        if database.is_postgres:
+            presence = Presence(database, is_lonely=False, secrets=["ours"], patience_ms=1)
+            await presence.keep()
+            stack.push_async_callback(presence.leave)
+        with pytest.raises(DatabaseError, match="stop it first"):
             await copy_database(source, target, now=clock)
 
 

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")])
 
 NAMES = {name.upper() for name in Settings.model_fields}
-OTHERS = re.compile(r"AWS_|NAME_FILE|POSTGRES_|S3_|COMPOSE_|OTEL_|SENTRY_|RAILWAY_|PYTHON|TELEGRAM_LOCAL$")  # not the bot's own
+# Not the bot's own.
+OTHERS = re.compile(r"AWS_|NAME_FILE|POSTGRES_|S3_|COMPOSE_|OTEL_|SENTRY_|RAILWAY_|PYTHON|TELEGRAM_LOCAL$")
 
 
 def test_every_command_in_the_documents_is_there() -> None:

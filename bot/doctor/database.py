@@ -9,7 +9,7 @@ from storage.inspection import Inspection, Schema, inspect_database
 async def database(patient: Patient) -> list[Finding]:
     url = patient.settings.database_url.get_secret_value()
     try:
-        inspection = await inspect_database(url, now=patient.clock.now)
+        inspection = await inspect_database(url)
     except DatabaseError as error:
         return [_unusable(str(error))]
     except (*DATABASE_ERRORS, ImportError) as error:
