@@ -48,6 +48,8 @@ from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
 from bot.telegram import Files, TelegramApplication, build_application, log_in
 from bot.tracker import Tracker
+from bot.version import VERSION
+from bot.watching import log_state
 from bot.web import Web
 from bot.webhook import Webhook, WebhookKeeper
 from bot.worker import Queue, Worker
@@ -56,7 +58,7 @@ from storage.breaker import Breaker
 from storage.database import DATABASE_ERRORS, Database, open_database
 from storage.drafts import Drafts
 from storage.forgetting import Forgetting
-from storage.jobs import Jobs
+from storage.jobs import Job, Jobs
 from storage.ledger import Ledger
 from storage.notices import Notices
 from storage.objects import MediaSigner, ObjectStore, StoreError
@@ -91,7 +93,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(open_database(database_url, now=clock.now))
-        database.listener = job_moved
+        database.listener = _tell_of_state
         await stack.enter_async_context(present(settings, keys, database, clock))
         scratch = stack.enter_context(resources.scratch_folder(settings.data_dir))
         akool_client = await stack.enter_async_context(resources.open_akool(settings))
@@ -125,9 +127,11 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
         await service.start()
         await stack.enter_async_context(watched(service.signs(), clock))
         await stack.enter_async_context(alongside(watch_credit(akool_client, clock), name="credit"))
-        log.info("the bot is running", url=root_url)
-        yield root_url
-        log.info("the bot is stopping")
+        log.info("the bot is running", version=VERSION, url=root_url, **_what_is_on(settings, database))
+        try:
+            yield root_url
+        finally:
+            log.info("the bot is stopping")
 
 
 class Service:
@@ -341,10 +345,41 @@ class Service:
         return {"tracker": lambda: self._tracker.turns, **polling}
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.add(asyncio.create_task(work, name=name))
+        self._tasks.add(_begun(work, name))
 
     def _spawn_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._endless.add(asyncio.create_task(work, name=name))
+        self._endless.add(_begun(work, name))
+
+
+def _begun(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_its_end)
+    return task
+
+
+def _tell_of_state(job: Job) -> None:
+    """The database has it that a job is in another state, or new."""
+    log_state(job)
+    if len(job.story) > 1:
+        job_moved(job)
+
+
+def _tell_of_its_end(task: asyncio.Task[None]) -> None:
+    """A loop that ends by an error would else be missed by nobody."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a loop has ended by a fault of its own", loop=task.get_name(), exc_info=error)
+
+
+def _what_is_on(settings: Settings, database: Database) -> dict[str, object]:
+    """For the log's first line."""
+    return {
+        "updates": settings.telegram_updates,
+        "database": "postgresql" if database.is_postgres else "sqlite",
+        "store": "s3" if settings.stores_in_s3 else "folder",
+        "callbacks": "opened" if settings.opens_callbacks else "blind" if settings.public_url else "none",
+        "sentry": settings.sentry_dsn is not None,
+        "tracing": settings.otel_exporter_otlp_endpoint is not None,
+    }
 
 
 def _both(*bells: asyncio.Event) -> Callable[[], None]:

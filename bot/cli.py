@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bot.clock import Clock
 from bot.config import Settings, SettingsError
 from bot.resources import Keys
 from bot.telegram import TokenRefused
+from bot.watching import watched
 from storage.copying import back_up, copy_database
 from storage.database import DatabaseError, open_reader
 from storage.jobs import Job, Jobs, State
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 _BAD_SETTINGS = 2
 _TROUBLE = 1
+_TOLD_BY_MAIN = (TokenRefused, DatabaseError, StoreError, doctor.Unfit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print("The settings need a look:", *error.problems, sep="\n  - ", file=sys.stderr)
         return _BAD_SETTINGS
-    except (TokenRefused, DatabaseError, StoreError, doctor.Unfit) as error:
+    except _TOLD_BY_MAIN as error:
         print(error, file=sys.stderr)
         return _BAD_SETTINGS
     except BrokenPipeError:
@@ -82,12 +83,20 @@ def command_line() -> argparse.ArgumentParser:
 async def _run(_options: argparse.Namespace) -> int:
     settings = Settings()  # type: ignore[call-arg]  # from the environment
     secrets = [*settings.secrets(), *Keys.of(settings).telegram_webhook]
-    logs.set_up(style=settings.log_format, level=settings.log_level, secrets=secrets)
-    service = asyncio.create_task(_serve(settings), name="service")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, service.cancel)
-    with suppress(asyncio.CancelledError):  # however far the start has come
-        await service
+    censor = logs.set_up(style=settings.log_format, level=settings.log_level, secrets=secrets)
+    with watched(settings, censor):
+        service = asyncio.create_task(_serve(settings), name="service")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, service.cancel)
+        try:
+            await service
+        except asyncio.CancelledError:  # however far the start has come
+            return 0
+        except (*_TOLD_BY_MAIN, OSError):
+            raise
+        except Exception:
+            log.exception("the bot ends by a fault of its own")
+            return _TROUBLE
     return 0
 
 

@@ -68,6 +68,13 @@ def _api_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _dsn(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.username or len(parts.path) <= 1:
+        raise ValueError("must look like https://key@host/1, as Sentry gave it")
+    return value
+
+
 def _ids(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -143,6 +150,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_token: SecretStr | None = None
+    sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = None
+    otel_exporter_otlp_endpoint: RootUrl | None = None
+    otel_exporter_otlp_headers: SecretStr | None = None
 
     @field_validator("telegram_local_files")
     @classmethod
@@ -227,7 +237,9 @@ class Settings(BaseSettings):
         database = urlsplit(self.database_url.get_secret_value())
         passwords = [unquote(database.password or ""), *parse_qs(database.query).get("password", ())]
         theirs = [os.environ.get(name, "") for name in _SECRETS_OF_AWS]
-        return [secret for secret in (*found, *passwords, *theirs) if secret]
+        headers = self.otel_exporter_otlp_headers
+        given = [unquote(pair.partition("=")[2]) for pair in headers.get_secret_value().split(",")] if headers else []
+        return [secret for secret in (*found, *passwords, *theirs, *given) if secret]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

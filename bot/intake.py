@@ -13,16 +13,15 @@ from typing import Any
 
 import httpx
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from telegram import Update
-from telegram.error import BadRequest, NetworkError, RetryAfter
 from telegram.ext import CallbackContext
 
 from bot.clock import Clock
 from bot.metrics import telegram_call
 from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
-from storage.objects import StoreError
+from bot.troubles import Outage, will_pass
+from bot.watching import step
 from storage.replicas import Held
 from storage.updates import StoredUpdate, Updates
 
@@ -99,14 +98,16 @@ class Poller:
     async def run(self) -> None:
         """Poll until cancelled. A cancelled poll loses nothing: what it had is not acknowledged."""
         failures = 0
+        outage = Outage(self._clock, "getUpdates failed")
         while True:
             self.turns += 1
             try:
                 await self._poll() if await self._has_the_duty() else await self._stand_by()
+                outage.is_over()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
                 # Never the error's text: it may hold the URL, and with it the token.
-                log.warning("getUpdates failed", error=type(error).__name__, why=_why(error))
+                outage.goes_on(error, why=_why(error))
                 delay_ms = backoff_ms(failures, first_ms=SECOND_MS, most_ms=30 * SECOND_MS)
                 failures += 1
                 await self._clock.wait(asyncio.Event(), seconds=delay_ms / SECOND_MS)
@@ -182,10 +183,14 @@ class Dispatcher:
 
     async def do(self, stored: StoredUpdate) -> None:
         """Handle an update; try again what fails, a few times, and then set it aside."""
+        with step("update", update=stored.update_id, chat=stored.lane):
+            await self._do(stored)
+
+    async def _do(self, stored: StoredUpdate) -> None:
         try:
             update = Update.de_json(stored.json, self._application.bot)
         except Exception as error:  # noqa: BLE001 - nothing that somebody sends may stop the rest
-            log.warning("an update can't be parsed", update=stored.update_id, error=type(error).__name__)
+            log.error("an update can't be parsed, and is set aside", error=type(error).__name__)
             await self._updates.set_aside(stored, error=f"unparsable: {type(error).__name__}")
             return
         trouble: list[Exception] = []
@@ -197,20 +202,14 @@ class Dispatcher:
         if not trouble:
             await self._updates.finish(stored)
             return
-        log.error("an update can't be handled", update=stored.update_id, exc_info=trouble[0])
-        if stored.attempts + 1 >= (_MOST_PATIENT_ATTEMPTS if _will_pass(trouble[0]) else _MOST_ATTEMPTS):
+        attempts = stored.attempts + 1
+        if attempts >= (_MOST_PATIENT_ATTEMPTS if will_pass(trouble[0]) else _MOST_ATTEMPTS):
+            log.error("an update can't be handled, and is set aside", attempts=attempts, exc_info=trouble[0])
             await self._updates.set_aside(stored, error=type(trouble[0]).__name__)
         else:
+            log.warning("an update can't be handled; trying again later", attempts=attempts, exc_info=trouble[0])
             due_at = self._clock.now() + backoff_ms(stored.attempts, most_ms=MINUTE_MS)
             await self._updates.retry(stored, due_at=due_at)
-
-
-def _will_pass(error: Exception) -> bool:
-    """Whether it is no fault of the update: the database, the store or Telegram does not work for now."""
-    if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
-        return False
-    will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError
-    return isinstance(error, will)
 
 
 async def _note_trouble(_update: object, context: CallbackContext[Any, Any, Any, Any]) -> None:

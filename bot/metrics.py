@@ -22,9 +22,8 @@ from prometheus_client import (
 
 from akool import Accepted, AkoolError, InvalidToken, NotSent, OutOfCredit, PermissionDenied
 from akool.errors import CODES
+from bot.version import VERSION
 from storage.jobs import OPEN, TERMINAL, Job, State
-
-VERSION = "0.1.0"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
 

@@ -30,7 +30,10 @@ class OperatorsVoice:
     async def do(self, alarm: Alarm) -> None:
         """Tell every admin; if none could be reached, the alarm stays due."""
         is_over = alarm.over_at is not None
-        (log.info if is_over else log.error)(_said(words_for(None), alarm), alarm=alarm.key)
+        if is_over:
+            log.info("an alarm is over", alarm=alarm.key)
+        else:
+            log.error("an alarm: a person must act", alarm=alarm.key, about=alarm.text)
         reached = [
             await self._tell(peer.id, _said(words_for(peer.language), alarm))
             for peer in await self._peers.get(*self._admins)

@@ -11,6 +11,7 @@ once, else None. A step that was interrupted, anywhere, is simply run again. Onl
 outcome is unknown waits for its callback, and then for its owner's word.
 """
 
+import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,9 +121,10 @@ class Pipeline:
     async def _settle(self, job: Job, half: Half, outcome: Prepared | Refusal) -> Job:
         if isinstance(outcome, Prepared):
             replaces = job.photo_key if outcome.kind is Kind.PHOTO else job.voice_key
+            log.info("a half is ready", kind=outcome.kind.value)
             told_anew = {"status_shown": None} if replaces else {}
             return await self.drafts.settle(job, half, **outcome.columns, **told_anew)
-        log.info("a half was refused", job=job.id, refusal=outcome)
+        log.info("a half was refused", kind=half.kind.value, refusal=outcome.value)
         if not job.photo_key and not job.voice_key and len(incoming(job)) == 1:
             message_id = {f"{half.kind}_message_id": half.message_id}  # what the clear word will reply to
             failed = await self.drafts.refuse_all(job, reason=outcome, **message_id)
@@ -161,7 +163,7 @@ class Pipeline:
             )
         else:
             metrics.CREATE_CALLS.labels("accepted").inc()
-            log.info("AKOOL has the job", job=job.id, akool_id=video.id)
+            log.info("AKOOL has the job", akool_id=video.id)
             ask_at = self.clock.now() + self._next_question_ms(0)
             await insist(self.clock, lambda: self.ledger.arrived(token, video.id, ask_at=ask_at))
             await self.setbacks.are_over()
@@ -173,6 +175,7 @@ class Pipeline:
             photo_url, voice_url = self._url(job.photo_key), self._url(job.voice_key)
         except (*DATABASE_ERRORS, StoreError) as error:
             raise akool.NotSent(type(error).__name__) from error
+        log.info("AKOOL is asked for the video")
         return await self.client.create_talking_photo(
             talking_photo_url=photo_url,
             audio_url=voice_url,
@@ -207,7 +210,8 @@ class Pipeline:
             video = await self.client.get_video(job.akool_id or "")
             metrics.QUESTIONS.labels(video.status.name.lower()).inc()
         except akool.AkoolError as error:
-            log.warning("AKOOL can't say how a render stands", job=job.id, error=type(error).__name__, code=error.code)
+            level = logging.ERROR if error.fault is akool.Fault.OPERATOR else logging.WARNING
+            log.log(level, "AKOOL can't say how the render stands", error=type(error).__name__, code=error.code)
             metrics.QUESTIONS.labels(error.kind).inc()
             video = None
             # It may be finished and paid for: not knowing is no reason to give it up, for a while.
@@ -215,12 +219,13 @@ class Pipeline:
         if video is not None and video.done:
             return await self._leave_akool(job, State.SAVING, result_url=video.url, rendered_at=now)
         if video is not None and video.status is akool.VideoStatus.FAILED:
-            log.warning("AKOOL could not make a video", job=job.id, why=video.failure_reason)
+            log.warning("AKOOL could not make a video", why=video.failure_reason)
             charged = bool(video.deduction_credit)
             return await self._leave_akool(job, State.FAILED, reason=why_not_rendered(video), paid=int(charged))
         if gives_up:
             return await self._leave_akool(job, State.FAILED, reason="render_timeout")
         asked = job.attempts + 1
+        log.debug("the render goes on", asked=asked)
         await self.jobs.release(job, due_at=now + self._next_question_ms(asked), attempts=asked)
         return None
 
@@ -275,6 +280,7 @@ class Pipeline:
         except DeliveryFailed as failed:
             metrics.DELIVERIES.labels(failed.outcome).inc()
             return await self.setbacks.not_delivered(job, failed, may_be_there=may_be_there)
+        log.info("the chat has the video", message=delivered.message_id)
         sent = job
         where = {
             "video_message_id": delivered.message_id,

@@ -1,5 +1,6 @@
 """What a setback means for a job: try again, and when; wait for something; or end it with a clear word."""
 
+import logging
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
+_ACCOUNT_REFUSED = (OutOfCredit, InvalidToken, PermissionDenied)
 _FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
 
 # AKOOL documents no list of reasons for a failed render; these words stand in those that were seen.
@@ -40,10 +42,20 @@ class Setbacks:
 
     async def not_accepted(self, job: Job, error: AkoolError, *, answer_expected_until: int) -> None:
         """A create call failed. Repeated is only one that was surely not accepted."""
-        log.warning("AKOOL did not take the job", job=job.id, error=type(error).__name__, code=error.code)
-        if error.accepted is Accepted.UNKNOWN:
+        unknown = error.accepted is Accepted.UNKNOWN
+        # Of an account that is refused the alarm says so, once.
+        needs_a_person = error.fault is Fault.OPERATOR and not isinstance(error, _ACCOUNT_REFUSED)
+        log.log(
+            logging.ERROR if needs_a_person else logging.WARNING,
+            "nobody knows whether AKOOL took the job" if unknown else "AKOOL did not take the job",
+            error=type(error).__name__,
+            code=error.code,
+            http=error.http_status,
+            attempts=job.attempts,
+        )
+        if unknown:
             await self.jobs.release(job, due_at=answer_expected_until)
-        elif isinstance(error, OutOfCredit | InvalidToken | PermissionDenied):
+        elif isinstance(error, _ACCOUNT_REFUSED):
             await self._pause(job, error)
         else:
             await self._again_or_end(job, error)
@@ -84,7 +96,7 @@ class Setbacks:
     async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
         """The result could not be fetched whole: again, for as long as AKOOL keeps it."""
         now = self.clock.now()
-        log.warning("the result can't be fetched", job=job.id, error=str(trouble), attempts=job.attempts)
+        log.warning("the result can't be fetched", error=str(trouble), attempts=job.attempts)
         if now - (job.rendered_at or now) > _RESULT_LIFE_MS and job.attempts >= _FEWEST_TRIES:
             return await self.jobs.advance(job, State.FAILED, reason="result_lost")
         RETRIES.labels(job.state).inc()
@@ -94,7 +106,13 @@ class Setbacks:
     async def not_delivered(self, job: Job, failed: DeliveryFailed, *, may_be_there: bool) -> Job | None:
         """The video did not get into the chat, as far as we know; `may_be_there`: by an earlier try, perhaps."""
         now = self.clock.now()
-        log.warning("a video was not delivered", job=job.id, error=str(failed), attempts=job.attempts)
+        log.log(
+            logging.INFO if failed.chat_gone else logging.WARNING,  # whoever blocks us has chosen to
+            "a video was not delivered",
+            error=str(failed),
+            may_be_there=failed.may_be_sent,
+            attempts=job.attempts,
+        )
         sending_at = job.sending_at if may_be_there or failed.may_be_sent else None
         if failed.moved_to is not None:
             await self.jobs.move_chat(job.chat_id, failed.moved_to)

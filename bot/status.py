@@ -18,6 +18,7 @@ from bot.outcomes import DeliveryFailed
 from bot.outlooks import Outlooks
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms
 from bot.texts import Say, words_for
+from bot.watching import job_step
 from storage.drafts import incoming
 from storage.jobs import TERMINAL, Job, Jobs, State
 from storage.notices import Notices
@@ -62,12 +63,10 @@ class StatusKeeper:
     async def do(self, job: Job) -> None:
         """Bring what the chat sees in line with the row, and note when to look again."""
         try:
-            if job.state in TERMINAL:
-                await self._conclude(job)
-            else:
-                await self._show(job)
+            with job_step("status", job):
+                await (self._conclude(job) if job.state in TERMINAL else self._show(job))
         except DeliveryFailed as failed:
-            log.info("a status message can't be shown", job=job.id, error=str(failed))
+            log.info("a status message can't be shown", error=str(failed))
             if failed.moved_to is not None:
                 await self._jobs.move_chat(job.chat_id, failed.moved_to)
             wait_ms = int(failed.retry_after_seconds * SECOND_MS) or backoff_ms(2)

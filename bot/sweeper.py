@@ -49,7 +49,7 @@ class Sweeper:
                     if is_ours and await self._notices.is_new("sweeping", for_ms=_EVERY_MS):
                         await self.sweep()
             except (*DATABASE_ERRORS, StoreError):
-                log.exception("the sweeping was cut short; it goes on next time")
+                log.warning("the sweeping was cut short; it goes on next time", exc_info=True)
             await self._clock.wait(asyncio.Event(), seconds=_LOOK_EVERY_MS / SECOND_MS)
 
     async def sweep(self) -> None:
@@ -57,10 +57,13 @@ class Sweeper:
         await self._notices.prune(older_than_ms=_ROWS_KEPT_MS)
         await self._retention.let_go(ended_before_ms=self._clock.now() - self._kept_ms)
         await self._store.tidy()
+        deleted = 0
         async for keys in self._old_objects():
             for key in await self._retention.orphans_among(keys):
                 await self._store.delete(key)
-                log.info("an object was deleted", key=key)
+                log.debug("an object was deleted", key=key)
+                deleted += 1
+        log.info("what nobody needs any more is gone", objects=deleted)
 
     async def _old_objects(self) -> AsyncIterator[list[str]]:
         """The keys of objects that are no longer new, in batches."""

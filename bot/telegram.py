@@ -18,6 +18,7 @@ from bot.clock import Clock
 from bot.media import MediaRefused, Refusal
 from bot.metrics import Answer, telegram_call
 from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
+from bot.troubles import Outage
 
 log = structlog.get_logger()
 
@@ -72,16 +73,18 @@ class TokenRefused(Exception):
 async def log_in(application: TelegramApplication, clock: Clock) -> None:
     """Learn who we are; waits as long as Telegram can't be reached. Raises `TokenRefused`."""
     attempts = 0
+    outage = Outage(clock, "Telegram can't be reached; trying again")
     while True:
         try:
             await application.initialize()
         except InvalidToken:
             raise TokenRefused("Telegram does not know this TELEGRAM_BOT_TOKEN: ask @BotFather for it") from None
         except TelegramError as error:
-            log.warning("Telegram can't be reached; trying again", error=type(error).__name__)
+            outage.goes_on(error)
             await clock.wait(asyncio.Event(), seconds=backoff_ms(attempts, most_ms=MINUTE_MS) / SECOND_MS)
             attempts += 1
         else:
+            outage.is_over()
             return
 
 

@@ -1,15 +1,20 @@
 """The loop that moves jobs: claims what is due, runs its steps, and keeps the lease while it does."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
+from telegram.error import TelegramError
 
 from bot.clock import Clock
 from bot.metrics import RETRIES
+from bot.outcomes import DeliveryFailed
 from bot.patience import LEASE_MS, SECOND_MS, backoff_ms
 from bot.pipeline import Pipeline
+from bot.troubles import Outage, will_pass
+from bot.watching import about_job, job_step
 from storage.database import DATABASE_ERRORS
 from storage.jobs import Job, Jobs, Overtaken, State
 from storage.ledger import Ledger
@@ -40,6 +45,7 @@ class Tracker:
         self._clock = clock
         self._room: dict[str, Any] = {"at_akool": at_akool, "spend_limit": spend_limit}
         self._changed = changed
+        self._outage = Outage(clock, "the queue can't be admitted from")
 
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[Work]:
         due: list[Work] = [(job, None) for job in await self._jobs.claim(most, lease_ms=lease_ms)]
@@ -47,9 +53,10 @@ class Tracker:
             return due
         try:
             admitted = await self._ledger.admit(**self._room, lease_ms=lease_ms, most=most - len(due))
-        except DATABASE_ERRORS:
-            log.exception("the queue can't be admitted from")  # but what is claimed already must be done
+        except DATABASE_ERRORS as error:  # but what is claimed already must be done
+            self._outage.goes_on(error, exc_info=True)
             return due
+        self._outage.is_over()
         return [*due, *admitted]
 
     async def next_due(self) -> int | None:
@@ -63,35 +70,38 @@ class Tracker:
     async def do(self, work: Work) -> None:
         """Run a job's steps for as long as they lead on; leave it due later where one fails."""
         job, token = work
+        about_job(job)
         try:
             async with asyncio.TaskGroup() as tasks:
                 lease = tasks.create_task(self._keep_lease(job))
                 await self._run(job, token)
                 lease.cancel()
         except* Overtaken:
-            log.debug("somebody else has the job now", job=job.id)
+            log.debug("somebody else has the job now")
 
     async def _run(self, job: Job, token: str | None) -> None:
         current: Job | None = job
         try:
             if token is not None:
                 self._changed()
-                await _to_its_end(self._pipeline.submit(job, token))
+                with job_step("submit", job):
+                    await _to_its_end(self._pipeline.submit(job, token))
                 self._changed()
                 return
             while current is not None:
                 job = current
-                current = await self._pipeline.step(job)
+                with job_step(job.state, job):
+                    current = await self._pipeline.step(job)
                 self._changed()
-                if current is not None and current.state is not job.state:
-                    log.info("job moved", job=job.id, chat=job.chat_id, state=current.state, reason=current.reason)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(job, due_at=self._clock.now()))
             raise
         except Overtaken:
             raise
-        except Exception:
-            log.exception("a step failed; trying again later", job=job.id, state=job.state, attempts=job.attempts)
+        except Exception as error:
+            passes = will_pass(error) or isinstance(error, TelegramError | DeliveryFailed)
+            level = logging.WARNING if passes else logging.ERROR
+            log.log(level, "a step failed; trying again later", attempts=job.attempts, exc_info=True)
             RETRIES.labels(job.state).inc()
             await self._jobs.retry(job, due_at=self._clock.now() + backoff_ms(job.attempts))
 
@@ -102,12 +112,15 @@ class Tracker:
 
     async def _keep_lease(self, job: Job) -> None:
         bell = asyncio.Event()
+        outage = Outage(self._clock, "a lease can't be extended; trying again")
         while True:
             await self._clock.wait(bell, seconds=LEASE_MS / SECOND_MS / 3)
             try:
                 await self._jobs.extend(job, lease_ms=LEASE_MS)
-            except DATABASE_ERRORS:  # no reason to break off a call that may be paid for
-                log.exception("a lease can't be extended; trying again", job=job.id)
+            except DATABASE_ERRORS as error:  # no reason to break off a call that may be paid for
+                outage.goes_on(error, exc_info=True)
+            else:
+                outage.is_over()
 
 
 async def _to_its_end(call: Coroutine[Any, Any, None]) -> None:

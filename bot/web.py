@@ -22,9 +22,10 @@ from bot.health import Part
 from bot.media_route import media_route
 from bot.metrics import CALLBACKS
 from bot.patience import SECOND_MS
+from bot.watching import about_job, step
 from storage.database import DATABASE_ERRORS
 from storage.jobs import Jobs, State
-from storage.ledger import Ledger
+from storage.ledger import Call, Ledger
 from storage.objects import MediaSigner, ObjectStore
 
 log = structlog.get_logger()
@@ -77,8 +78,8 @@ class Web:
         """
         try:
             await self._take_callback(request.path_params["token"], request)
-        except DATABASE_ERRORS:
-            log.exception("a callback can't be stored")
+        except DATABASE_ERRORS:  # AKOOL comes again, and else we ask
+            log.warning("a callback can't be stored", exc_info=True)
             raise HTTPException(429) from None  # no fault of the caller's, but only a later try can help
         return Response(status_code=200)
 
@@ -88,6 +89,10 @@ class Web:
             CALLBACKS.labels("unknown_token").inc()
             raise HTTPException(404)
         body = await _read(request, most=_MOST_CALLBACK_BYTES)
+        with step("callback", job=call.job_id):
+            await self._open_callback(call, body)
+
+    async def _open_callback(self, call: Call, body: bytes) -> None:
         if not self.settings.opens_callbacks:
             CALLBACKS.labels("blind").inc()
             await self._ring_blindly(call.job_id)
@@ -100,9 +105,9 @@ class Web:
             )
         except akool.AkoolError as error:
             CALLBACKS.labels("refused").inc()
-            log.warning("a callback was refused", job=call.job_id, error=type(error).__name__)
+            log.warning("a callback was refused", error=type(error).__name__)
             raise HTTPException(403) from None
-        await self._hear(token, callback)
+        await self._hear(call.token, callback)
 
     async def _hear(self, token: str, callback: akool.Callback) -> None:
         now = self.clock.now()
@@ -110,10 +115,13 @@ class Web:
         arrival = await self.ledger.arrived(token, callback.id, ask_at=ask_at)
         CALLBACKS.labels("refused" if arrival is None else "genuine").inc()
         if arrival is None:
+            log.warning("a callback was refused", error="OtherVideo")
             raise HTTPException(403)
         job = arrival.job
         if job is None:  # forgotten
             return
+        about_job(job)
+        log.info("AKOOL called back", status=callback.status.name.lower())
         rank = _SAYS_RESULT if callback.url or callback.status is akool.VideoStatus.FAILED else _SAYS_FINISHED
         is_over = callback.status in (akool.VideoStatus.COMPLETED, akool.VideoStatus.FAILED)
         asked_long_ago = now - job.updated_at > _ASK_AGAIN_AFTER_MS
@@ -144,8 +152,8 @@ class Web:
             raise HTTPException(400) from None
         try:
             await self.take_updates([update])
-        except DATABASE_ERRORS:
-            log.exception("an update can't be stored")
+        except DATABASE_ERRORS:  # Telegram sends it again
+            log.warning("an update can't be stored", exc_info=True)
             raise HTTPException(503) from None
         return Response(status_code=200)
 

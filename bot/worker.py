@@ -1,12 +1,14 @@
 """A loop that does what is due. The queue is a WHERE clause in the database; memory carries only a doorbell."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from bot.clock import Clock
+from bot.troubles import Outage, will_pass
 
 Item = TypeVar("Item")
 Found_co = TypeVar("Found_co", covariant=True)
@@ -64,6 +66,7 @@ class Worker(Generic[Item]):
 
     async def run(self) -> None:
         """Work until `stop` is called."""
+        outage = Outage(self._clock, "the queue can't be read; trying again", worker=self.name)
         while not self._stopping:
             self.turns += 1
             self._bell.clear()
@@ -73,8 +76,9 @@ class Worker(Generic[Item]):
                     await self._take()
                     pause = await self._pause()
                 self.beat_at = self._clock.now()
-            except Exception:
-                log.exception("the queue can't be read; trying again", worker=self.name)
+                outage.is_over()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+                outage.goes_on(error, exc_info=True)
                 pause = _AFTER_TROUBLE_SECONDS
             await self._clock.wait(self._bell, seconds=max(pause, _SHORTEST_PAUSE_SECONDS))
 
@@ -100,8 +104,9 @@ class Worker(Generic[Item]):
     async def _do_one(self, item: Item) -> None:
         try:
             await self._do(item)
-        except Exception:
-            log.exception("an item was left to its lease", worker=self.name)
+        except Exception as error:
+            level = logging.WARNING if will_pass(error) else logging.ERROR
+            log.log(level, "an item was left to its lease", worker=self.name, exc_info=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

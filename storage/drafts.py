@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.jobs import COLUMNS, Job, Overtaken, State, change, entered, held, look_again, rung
+from storage.jobs import COLUMNS, Job, Overtaken, State, begin, change, entered, held, look_again, rung
 from storage.quotas import Limits, refusal
 from storage.schema import jobs
 from storage.updates import mark_handled
@@ -101,7 +101,7 @@ class Drafts:
                 whose = {"chat_id": chat_id, "thread_id": thread_id, "user_id": user_id}
                 if not halves:  # to ask is all that there is to do
                     asked["status_at"] = now
-                await connection.execute(insert(jobs).values(**new_draft(now) | whose | asked, incoming=_dump(halves)))
+                await begin(connection, {**new_draft(now), **whose, **asked, "incoming": _dump(halves)})
                 return True
             edited = {(half.kind, half.message_id) for half in halves}
             noted = [half for half in incoming(draft) if (half.kind, half.message_id) not in edited]

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 
 from storage import peers
 from storage.database import Database
-from storage.jobs import COLUMNS, OPEN, TERMINAL, Job, State, entered
+from storage.jobs import COLUMNS, OPEN, TERMINAL, Job, State, change_all, entered
 from storage.ledger import close_open_calls
 from storage.quotas import forgotten_video, is_counted
 from storage.schema import jobs, notices
@@ -26,7 +26,7 @@ class Forgetting:
         async with self._database.begin() as connection:
             found = [Job.of(row) for row in await connection.execute(theirs)]
             open_ids = [job.id for job in found if job.state in OPEN]
-            await connection.execute(update(jobs).where(jobs.c.id.in_(open_ids)).values(**ended))
+            await change_all(connection, jobs.c.id.in_(open_ids), ended)
             await close_open_calls(connection, open_ids, "unknown", now)
         return found
 

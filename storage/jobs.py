@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import NEWS, Database, among
@@ -171,14 +171,27 @@ def moved(job: Job, state: State, now: int) -> dict[str, Any]:
 
 async def change(connection: AsyncConnection, where: ColumnElement[bool], values: Mapping[str, Any]) -> Job | None:
     """Update the one row that matches, and return it as it is now; None where none matched."""
+    changed = await change_all(connection, where, values)
+    if len(changed) > 1:
+        raise ValueError("more than one job matches")
+    return changed[0] if changed else None
+
+
+async def change_all(
+    connection: AsyncConnection, where: ColumnElement[bool], values: Mapping[str, Any]
+) -> Sequence[Job]:
+    """Update the rows that match, and return them as they are now."""
     statement = update(jobs).where(where).values(**values).returning(*COLUMNS)
-    row = (await connection.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    job = Job.of(row)
+    changed = [Job.of(row) for row in await connection.execute(statement)]
     if "state" in values:
-        connection.info.get(NEWS, []).append(job)
-    return job
+        connection.info.get(NEWS, []).extend(changed)
+    return changed
+
+
+async def begin(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    """A new row."""
+    statement = insert(jobs).values(**values).returning(*COLUMNS)
+    connection.info.get(NEWS, []).extend(Job.of(row) for row in await connection.execute(statement))
 
 
 # Built once, since they run many times a job, and building them costs more than running them.

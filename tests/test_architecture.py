@@ -26,9 +26,9 @@ LAYERS = (
     {"telegram", "limiter"},
     {"outcomes"},
     {"metrics", "health", "watchdog"},
-    {"media", "texts", "patience", "insist", "worker", "server", "logs", "notify", "probe"},
-    {"estimates"},
-    {"config", "clock"},
+    {"media", "texts", "patience", "insist", "worker", "server", "watching", "notify", "probe"},
+    {"estimates", "logs", "troubles"},
+    {"config", "clock", "version"},
     {"sizes", "addresses", "spellings"},
 )
 

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from bot import metrics
 from bot.clock import Clock
 from bot.exposition import Exposition
+from bot.version import VERSION
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",), "info": ("_info",)}
@@ -127,4 +128,4 @@ def test_the_alert_for_a_refused_account_knows_all_codes() -> None:
 def test_the_version_is_the_projects() -> None:
     project = (DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8")
 
-    assert f'version = "{metrics.VERSION}"' in project
+    assert f'version = "{VERSION}"' in project

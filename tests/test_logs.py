@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from bot import logs
+from journal import journal, restored_logging
 
 TOKEN = "123456:ABC-def_secret"
 SECRETS = [TOKEN, "an-api-key", "a/client+id=="]
@@ -16,13 +17,8 @@ SECRETS = [TOKEN, "an-api-key", "a/client+id=="]
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging is global: put it back."""
-    root = logging.getLogger()
-    handlers, level, configuration = list(root.handlers), root.level, structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**configuration)
+    with restored_logging():
+        yield
 
 
 def written(style: str, write: object) -> str:
@@ -96,3 +92,33 @@ def test_what_others_write_makes_no_line_of_its_own(style: str) -> None:
     assert output.count("\n") == 1
     assert "\x1b" not in output
     assert "\r" not in output
+
+
+def test_a_traceback_is_shown_once_while_its_trouble_goes_on() -> None:
+    now = 0.0
+    short = logs.Tracebacks(lambda: now)
+
+    def shown(event: str, error: Exception) -> bool:
+        try:
+            raise error
+        except Exception:  # noqa: BLE001 - as where it is logged
+            return "exc_info" in short(None, "", {"event": event, "exc_info": True})
+
+    assert [shown("it fails", OSError()) for _ in range(3)] == [True, False, False]
+    assert shown("it fails", ValueError()), "another error"
+    assert shown("something else fails", OSError()), "another event"
+    now = 601
+    assert shown("it fails", OSError()), "it may be another trouble by now"
+
+
+def test_what_libraries_make_of_passing_troubles_is_no_error() -> None:
+    """And strangers who speak no HTTP to us are not worth a line."""
+    with journal() as log:
+        logging.getLogger("sqlalchemy.pool.impl.QueuePool").error("a connection broke")
+        logging.getLogger("telegram.request.BaseRequest").error("Can not load invalid JSON data")
+        logging.getLogger("opentelemetry.exporter").error("the collector is away")
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("uvicorn.error").info("Started server process")
+        logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+
+    assert [line["level"] for line in log.lines] == ["warning", "warning", "warning", "error"]

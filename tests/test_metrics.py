@@ -14,6 +14,7 @@ from bot import metrics
 from bot.exposition import Exposition
 from bot.health import Part
 from bot.sandbox import Akool
+from bot.version import VERSION
 from clocks import TurnableClock
 from scenes import ask_for_video, calls_of, job_in, new_chat, passing, says, video_in
 from storage.alarms import Alarms
@@ -123,7 +124,7 @@ async def test_a_whole_job_shows_in_every_counter(bare: World) -> None:
     assert after["talkbot_alarms_open"] == after["talkbot_queue_age_seconds"] == 0
     assert all(after[f'talkbot_ready{{part="{part}"}}'] == 1 for part in ("database", "store", "updates", "tracker"))
     assert after['talkbot_part_age_seconds{part="updates"}'] < 60
-    assert after[f'talkbot_build_info{{version="{metrics.VERSION}"}}'] == 1
+    assert after[f'talkbot_build_info{{version="{VERSION}"}}'] == 1
     assert after["process_resident_memory_bytes"] > 0
 
 

@@ -456,7 +456,7 @@ async def test_a_database_that_fails_for_a_moment_costs_no_answer(polled_story: 
         answer = await begin_with_answer_held_back(story)
         async with refusing(story.here, "UPDATE OF due_at ON jobs"), asyncio.timeout(30):
             story.clock.turn(seconds=21)  # a third of the lease: time to extend it
-            while not any(line["log_level"] == "error" for line in logged):
+            while not any("lease can't be extended" in line["event"] for line in logged):
                 await asyncio.sleep(0.01)
         answer.gate.set()
     look = story.chat.wait_for(lambda message: message.video or "never heard whether" in message.text)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.clock import Clock
 from bot.worker import Worker
@@ -84,10 +85,12 @@ def queue() -> Queue:
 
 async def test_what_is_due_is_done_and_a_bad_item_stops_nobody(queue: Queue) -> None:
     queue.due = {"bad": 0, "good": 0}
-    async with working(queue):
-        await queue.until_done(2)
+    with capture_logs() as logged:
+        async with working(queue):
+            await queue.until_done(2)
 
     assert sorted(queue.done) == ["bad", "good"]
+    assert [line["log_level"] for line in logged] == ["error"], "a mistake of ours does not pass by itself"
 
 
 async def test_the_bell_brings_new_work_at_once(queue: Queue) -> None:
@@ -121,11 +124,14 @@ async def test_a_queue_that_cannot_be_read_is_asked_again(queue: Queue) -> None:
     assert isinstance(clock, TurnableClock)
     queue.broken = True
     queue.due = {"item": 0}
-    async with working(queue):
-        while not clock._waiting:
-            await asyncio.sleep(0)
-        clock.turn(seconds=1)
-        await queue.until_done(1)
+    with capture_logs() as logged:
+        async with working(queue):
+            while not clock._waiting:
+                await asyncio.sleep(0)
+            clock.turn(seconds=1)
+            await queue.until_done(1)
+
+    assert [line["log_level"] for line in logged] == ["warning", "info"], "it passed by itself"
 
 
 async def test_stopping_waits_for_what_runs_and_takes_nothing_new(queue: Queue) -> None:

@@ -1,0 +1,61 @@
+"""Troubles: which of them pass by themselves, and how much is said of one that lasts."""
+
+import socket
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from telegram.error import BadRequest, NetworkError, RetryAfter
+
+from bot.clock import Clock
+from storage.objects import StoreError
+
+log = structlog.get_logger()
+
+_SAID_EVERY_MS = 60_000
+
+
+def will_pass(error: BaseException) -> bool:
+    """Whether it is nobody's fault here: the database, the store, the network or Telegram does not work for now."""
+    if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
+        return False
+    will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError | socket.gaierror
+    return isinstance(error, will)
+
+
+class Outage:
+    """A trouble that is tried away, by trying again and again.
+
+    It begins as a warning, and is said once a minute while it lasts: after the first minute, once, as an error, since
+    what has not passed by then may need a person. When it is over that is said, too.
+    """
+
+    def __init__(self, clock: Clock, event: str, **facts: Any) -> None:
+        self._clock = clock
+        self._event = event
+        self._facts = facts
+        self._since: int | None = None
+        self._said_at = 0
+        self._is_alarming = False
+
+    def goes_on(self, error: Exception, **facts: Any) -> None:
+        """It was tried again, in vain. `facts` go into the line beside those that are always there."""
+        now = self._clock.now()
+        if self._since is None:
+            self._since = now
+        elif now - self._said_at < _SAID_EVERY_MS:
+            return
+        self._said_at = now
+        lasts_ms = now - self._since
+        alarms = lasts_ms >= _SAID_EVERY_MS and not self._is_alarming
+        self._is_alarming |= alarms
+        say = log.error if alarms else log.warning
+        say(self._event, error=type(error).__name__, lasts_seconds=lasts_ms // 1000, **self._facts, **facts)
+
+    def is_over(self) -> None:
+        """It works, again or as always."""
+        if self._since is None:
+            return
+        lasted_seconds = (self._clock.now() - self._since) // 1000
+        log.info("that trouble is over", trouble=self._event, lasted_seconds=lasted_seconds, **self._facts)
+        self._since, self._is_alarming = None, False
