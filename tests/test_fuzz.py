@@ -319,10 +319,12 @@ async def test_updates_with_a_member_that_is_not_what_it_was(data: st.DataObject
 
 async def test_strangers_who_are_too_many_are_turned_away(target: Target) -> None:
     """The doorman and the lobby do stand before the real service."""
-    strangers = [(await target.http.get("/nothing")).status_code for _ in range(130)]
+    stranger = {"X-Forwarded-For": "203.0.113.7"}
+    strangers = [(await target.http.get("/nothing", headers=stranger)).status_code for _ in range(130)]
     assert (strangers[0], strangers[-1]) == (404, 429)
     secret = target.keys.telegram_webhook[0]
-    assert (await target.http.post("/telegram", json={}, headers={TELEGRAM: secret})).status_code == 200
+    headers = stranger | {TELEGRAM: secret}
+    assert (await target.http.post("/telegram", json={}, headers=headers)).status_code == 200
 
     port = target.here.settings.port
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(201)]
