@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -83,6 +84,19 @@ class _Protocol(H11Protocol):
     def handle_events(self) -> None:
         super().handle_events()
         self._mind_time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where what comes is no HTTP any more, which may be in the middle of a request that is being answered.
+
+        uvicorn says so in any case, and then stumbles over that answer, or over this one.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

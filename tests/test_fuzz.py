@@ -317,6 +317,28 @@ async def test_updates_with_a_member_that_is_not_what_it_was(data: st.DataObject
     assert await target.post("/telegram", body, **{TELEGRAM: target.keys.telegram_webhook[0]}) == 200
 
 
+async def test_strangers_who_are_too_many_are_turned_away(target: Target) -> None:
+    """The doorman and the lobby do stand before the real service."""
+    stranger = {"X-Forwarded-For": "203.0.113.7"}
+    strangers = [(await target.http.get("/nothing", headers=stranger)).status_code for _ in range(130)]
+    assert (strangers[0], strangers[-1]) == (404, 429)
+    secret = target.keys.telegram_webhook[0]
+    headers = stranger | {TELEGRAM: secret}
+    assert (await target.http.post("/telegram", json={}, headers=headers)).status_code == 200
+
+    port = target.here.settings.port
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(201)]
+    ends = [asyncio.create_task(reader.read()) for reader, _ in streams]
+    done, held = await asyncio.wait(ends, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    for _, writer in streams:
+        writer.close()
+    await asyncio.gather(*ends, return_exceptions=True)
+    assert done
+    assert len(held) >= 190
+    target.clock.turn(seconds=60)
+    target.judge_log("an update can't be", "a step failed")
+
+
 async def test_after_all_that_somebody_gets_a_video(target: Target) -> None:
     """Nothing is stuck, and all that went wrong is what Telegram alone could send: somebody must hear of that."""
     chat = await ask_for_video(target.here)

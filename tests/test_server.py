@@ -1,6 +1,7 @@
 """Connections: how many one may hold, and how long one may let us wait; with real sockets."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
@@ -146,3 +147,19 @@ async def test_an_answer_takes_the_time_that_it_takes() -> None:
         asyncio.get_running_loop().call_later(0.15, answer.set)
         assert b"200 OK" in await reader.readuntil(b"hi")
         await guest.leave()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_body_that_is_no_http_ends_the_connection_and_troubles_nobody(
+    *, answered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else anybody could fill the log with errors."""
+    head, nonsense = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"nonsense\r\n"
+    async with guest_of(Lobby(NOBODY)) as guest:
+        reader, writer = await guest.come(head if answered else head + nonsense)
+        if answered:
+            assert b"200 OK" in await reader.readuntil(b"hi")
+            writer.write(nonsense)
+        heard = await closed(reader)
+    assert heard.count(b"400 Bad Request") == (not answered)
+    assert not [record.message for record in caplog.records if record.levelno >= logging.ERROR]
