@@ -22,7 +22,7 @@ from storage.replicas import Held
 
 log = structlog.get_logger()
 
-_LOOK_AFTER_SECONDS = 5 * 60
+_LOOK_AFTER_MS = 5 * MINUTE_MS
 _ATTEMPTS_AT_START = 6  # some sixteen seconds
 
 
@@ -41,24 +41,31 @@ class WebhookKeeper:
         self._duty = duty
         self._clock = clock
         self._webhook = webhook
+        self._failures = 0
 
     async def set_up(self) -> None:
         """Return once the webhook is set; or after a while, since an earlier one may still be good, or soon set."""
-        for attempt in range(_ATTEMPTS_AT_START):
-            if await self._look():
-                return
-            await self._clock.wait(asyncio.Event(), seconds=_pause_seconds(attempt))
+        while not await self._look() and self._failures < _ATTEMPTS_AT_START:
+            await self._pause()
 
     async def run(self) -> None:
         """Look after it until cancelled: whatever else uses the token may take it away, and then nothing comes."""
-        failures = 0
         while True:
-            pause_seconds = _pause_seconds(_ATTEMPTS_AT_START + failures) if failures else _LOOK_AFTER_SECONDS
-            await self._clock.wait(asyncio.Event(), seconds=pause_seconds)
-            failures = 0 if await self._look() else failures + 1
+            await self._pause()
+            await self._look()
+
+    async def _pause(self) -> None:
+        backoff = backoff_ms(self._failures - 1, first_ms=SECOND_MS // 4, most_ms=_LOOK_AFTER_MS)
+        pause_ms = backoff if self._failures else _LOOK_AFTER_MS
+        await self._clock.wait(asyncio.Event(), seconds=pause_ms / SECOND_MS)
 
     async def _look(self) -> bool:
         """Set what has changed, if no other replica is about it; whether all is as it should be."""
+        is_well = await self._set_if_it_is_our_turn()
+        self._failures = 0 if is_well else self._failures + 1
+        return is_well
+
+    async def _set_if_it_is_our_turn(self) -> bool:
         try:
             async with self._duty.for_now() as is_ours:
                 if is_ours:
@@ -92,11 +99,7 @@ class WebhookKeeper:
 
     def _say_trouble(self, info: WebhookInfo) -> None:
         failed_at = info.last_error_date.timestamp() * SECOND_MS if info.last_error_date else 0
-        if self._clock.now() - failed_at < _LOOK_AFTER_SECONDS * SECOND_MS:
+        if self._clock.now() - failed_at < _LOOK_AFTER_MS:
             log.warning(
                 "Telegram can't deliver updates", why=info.last_error_message, waiting=info.pending_update_count
             )
-
-
-def _pause_seconds(attempt: int) -> float:
-    return backoff_ms(attempt, first_ms=SECOND_MS // 4, most_ms=5 * MINUTE_MS) / SECOND_MS

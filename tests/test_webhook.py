@@ -1,7 +1,7 @@
 """Telegram's webhook: set once, by whichever replica comes first, and set again where somebody has taken it away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -85,6 +85,29 @@ async def test_what_was_taken_away_is_set_again(book: Database, telegram: BotApi
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
     assert telegram.updates.webhook is not None
+
+
+async def test_a_telegram_that_does_not_take_it_holds_the_start_up_for_a_while_only(
+    book: Database, telegram: BotApi, clock: TurnableClock
+) -> None:
+    """One that was set earlier may still be good; meanwhile it is tried again and again."""
+    telegram.fail("setWebhook", 500, times=9)
+
+    async def in_passing_time(*, until: Callable[[], bool]) -> None:
+        while not until():
+            clock.turn(seconds=1)
+            await asyncio.sleep(0)
+
+    async with keeper_of(telegram, book, clock) as keeper:
+        starting = asyncio.create_task(keeper.set_up())
+        await in_passing_time(until=starting.done)
+        assert telegram.updates.webhook is None
+        looking = asyncio.create_task(keeper.run())
+        began_at = clock.now()
+        await in_passing_time(until=lambda: telegram.updates.webhook is not None)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    assert clock.now() - began_at < 5 * 60_000
 
 
 async def test_what_telegram_says_of_failed_deliveries_is_logged(
