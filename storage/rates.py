@@ -28,7 +28,7 @@ class Rate:
 
 
 class Rates(Protocol):
-    async def take(self, rates: Sequence[Rate], *, keep: int) -> int:
+    async def take(self, rates: Sequence[Rate], *, keep: int = 0) -> int:
         """Take a turn of each rate, if then `keep` are left over: 0. Else take none: how long to wait (ms)."""
         ...
 
@@ -42,20 +42,34 @@ class OwnRates:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
+        self._latest = 0
         self._free_at: dict[str, int] = {}
 
-    async def take(self, rates: Sequence[Rate], *, keep: int) -> int:
-        now = self._now()
-        self._free_at = {key: at for key, at in self._free_at.items() if at > now}
-        free_at = {rate: self._free_at.get(rate.key, now) for rate in rates}
-        wait_ms = max(at - now - rate.ahead_ms(keep=keep) for rate, at in free_at.items())
-        if wait_ms > 0:
-            return wait_ms
-        self._free_at |= {rate.key: at + rate.every_ms for rate, at in free_at.items()}
-        return 0
+    def __len__(self) -> int:
+        return len(self._free_at)
+
+    def wait_ms(self, rates: Sequence[Rate], *, keep: int = 0) -> int:
+        """What `take` would answer now."""
+        now = self._forget()
+        return max(0, *(self._free_at.get(rate.key, now) - now - rate.ahead_ms(keep=keep) for rate in rates))
+
+    async def take(self, rates: Sequence[Rate], *, keep: int = 0) -> int:
+        wait_ms = self.wait_ms(rates, keep=keep)
+        if not wait_ms:
+            now = self._now()
+            self._free_at |= {rate.key: self._free_at.get(rate.key, now) + rate.every_ms for rate in rates}
+        return wait_ms
 
     async def hold(self, rate: Rate, *, until_ms: int) -> None:
         self._free_at[rate.key] = max(self._free_at.get(rate.key, 0), until_ms + rate.ahead_ms(keep=0))
+
+    def _forget(self) -> int:
+        """Drop what is over, or all if the system's clock was put back, lest everybody wait for it. Gives the time."""
+        now = self._now()
+        was_put_back = now < self._latest
+        self._latest = now
+        self._free_at = {} if was_put_back else {key: at for key, at in self._free_at.items() if at > now}
+        return now
 
 
 class SharedRates:
@@ -64,7 +78,7 @@ class SharedRates:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def take(self, rates: Sequence[Rate], *, keep: int) -> int:
+    async def take(self, rates: Sequence[Rate], *, keep: int = 0) -> int:
         now = self._database.now()
         try:
             async with self._database.begin() as connection:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.addresses import NEARBY, Neighbourhood, networks
-from bot.doorman import Buckets, Doorman
+from bot.doorman import Doorman
 from clocks import TurnableClock
 
 BURST = 120
@@ -92,24 +92,3 @@ async def test_strangers_are_told_apart_behind_our_own_proxy_only(door: Door) ->
 async def test_where_a_proxy_does_not_say_for_whom_it_comes_nobody_is_counted(door: Door, peer: str) -> None:
     """With one bucket for all of them, a single stranger could shut AKOOL out."""
     assert await door.knock_often(2 * OVERALL, peer=peer) == {404}
-
-
-def test_buckets_take_no_more_room_than_they_may() -> None:
-    buckets = Buckets(TurnableClock(), burst=2, per_second=1, most=100)
-    for number in range(1000):
-        buckets.draw(str(number))
-    assert len(buckets) == 100
-    buckets.draw("999")
-    assert buckets.wait_ms("999") == 1000, "those who came last are known"
-
-
-def test_a_clock_that_is_put_back_locks_nobody_out() -> None:
-    clock = TurnableClock()
-    buckets = Buckets(clock, burst=2, per_second=1)
-    buckets.draw("x")
-    buckets.draw("x")
-    clock.turn(seconds=-3600)
-    assert buckets.wait_ms("x") == 1000
-    clock.turn(seconds=3600)
-    clock.turn(seconds=1)
-    assert buckets.wait_ms("x") == 0

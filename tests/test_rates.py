@@ -77,7 +77,15 @@ async def test_what_is_over_is_forgotten(clock: Clock) -> None:
         await rates.take([Rate(f"chat {chat}", 1000, 4)], keep=0)
         clock.turn(seconds=60)
 
-    assert len(rates._free_at) == 1
+    assert len(rates) == 1
+
+
+async def test_a_clock_that_is_put_back_locks_nobody_out(clock: Clock) -> None:
+    rates = OwnRates(clock)
+    for _ in range(3):
+        await rates.take([SLOW])
+    clock.turn(seconds=-3600)
+    assert await rates.take([SLOW]) == 0
 
 
 async def test_the_database_forgets_it_too(postgres: Database, clock: Clock) -> None:
