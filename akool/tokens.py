@@ -24,8 +24,15 @@ class Tokens:
         if self._token in ("", instead_of) or expires_soon:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._fetch_and_keep(), name="AKOOL token")
+                self._fetching.add_done_callback(_look_at)  # whoever asked for it may be gone
             await asyncio.shield(self._fetching)
         return self._token
 
     async def _fetch_and_keep(self) -> None:
         self._token = await self._fetch()
+
+
+def _look_at(fetching: asyncio.Task[None]) -> None:
+    """Take notice of a failure, which asyncio else complains of."""
+    if not fetching.cancelled():
+        fetching.exception()

@@ -32,7 +32,7 @@ _MATTERS = "message"  # any other message or edit
 _COUNTED = ("send", "edit", "forward", "copy")
 _FREE = ("sendChatAction",)
 _LONGEST_WAIT_MS = 30 * SECOND_MS
-_OVERALL = Rate("overall", every_ms=SECOND_MS // 25, burst=25)
+_OVERALL = Rate("overall", every_ms=SECOND_MS // 20, burst=10)  # no more than 30 in any second
 
 
 class Limiter(BaseRateLimiter[str]):

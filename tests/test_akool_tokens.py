@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 import time
 
@@ -86,3 +87,21 @@ async def test_who_is_cancelled_does_not_take_the_token_from_others() -> None:
 
     assert await second == "one"
     assert first.cancelled()
+
+
+async def test_a_fetch_that_fails_when_nobody_waits_any_more_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asked was cancelled; asyncio would complain of an exception that nobody has seen."""
+    issuer = Issuer(NotSent("nobody there"))
+    issuer.gate.clear()
+    asking = asyncio.create_task(Tokens(issuer.fetch).get())
+    while issuer.tokens:
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    issuer.gate.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del asking
+    gc.collect()
+
+    assert not caplog.records
