@@ -64,6 +64,12 @@ async def test_a_folder_that_cant_be_written_stops_it(tmp_path: Path) -> None:
         await refuse_the_unfit(settings_of(tmp_path, data_dir="/dev/null/data"))
 
 
+async def test_the_folder_that_is_made_to_try_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, app_secret="given, so that no file of it is made")
+    await refuse_the_unfit(settings)
+    assert settings.data_dir.stat().st_mode & 0o777 == 0o700
+
+
 async def test_media_that_cant_be_fetched_are_told_after_the_start(tmp_path: Path) -> None:
     """An error with what to do, after three looks; nothing where all is well."""
     async with world(tmp_path) as here:

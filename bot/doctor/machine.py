@@ -13,6 +13,7 @@ from tempfile import NamedTemporaryFile
 from bot.config import Settings
 from bot.doctor.patient import NotChecked, Patient
 from bot.doctor.report import Finding, Status, ok, problem, warning
+from bot.resources import make_folder
 
 _OLDEST_PYTHON = (3, 11)
 # https://sqlite.org/wal.html, "The WAL-reset bug"
@@ -85,7 +86,7 @@ async def data_dir(patient: Patient) -> list[Finding]:
 
 def _unwritable(folder: Path) -> Finding | None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
             file.write(bytes(_BLOCK_BYTES))  # a full disk has room for empty files all the same
             file.flush()
