@@ -17,6 +17,8 @@ _SAID_EVERY_MS = 60_000
 
 def will_pass(error: BaseException) -> bool:
     """Whether it is nobody's fault here: the database, the store, the network or Telegram does not work for now."""
+    if isinstance(error, BaseExceptionGroup):  # of a task group, where what is done about a trouble met another one
+        return all(map(will_pass, error.exceptions))
     if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
         return False
     will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError | socket.gaierror

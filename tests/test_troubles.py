@@ -37,6 +37,8 @@ def test_an_outage_is_a_warning_then_once_an_error_and_in_the_end_a_word() -> No
         (ConnectionRefusedError(), True),
         (OSError("no space left"), False),
         (ValueError("a mistake of ours"), False),
+        (ExceptionGroup("", [NetworkError("gone"), ExceptionGroup("", [ConnectionResetError()])]), True),
+        (ExceptionGroup("", [NetworkError("gone"), ValueError("a mistake of ours")]), False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
