@@ -48,11 +48,16 @@ class Held:
             return True
         self._session = None
         session = await self._database.session()
-        if await _lock(session, "pg_try_advisory_lock", self._duty):
+        try:
+            is_ours = await _lock(session, "pg_try_advisory_lock", self._duty)
+        except BaseException:  # whoever is cancelled here may have it already
+            await _end(session)
+            raise
+        if is_ours:
             self._session = session
-            return True
-        await session.close()
-        return False
+        else:
+            await session.close()
+        return is_ours
 
     @asynccontextmanager
     async def for_now(self) -> AsyncIterator[bool]:

@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from databases import Clock, cut_connections
-from storage.database import Database, open_database
+from storage.database import DATABASE_ERRORS, Database, open_database
 from storage.replicas import Duty, Held, NotAlone, Presence
 
 
@@ -56,6 +57,22 @@ async def test_a_duty_is_lost_with_its_connection(own_postgres_url: str, clock: 
                 pass
         assert not await ours.take()
         await theirs.let_go()
+
+
+async def test_a_duty_that_cant_be_asked_for_costs_no_connection(own_postgres_url: str, clock: Clock) -> None:
+    """Else a dozen failures later nobody would get one."""
+    async with replicas_of(own_postgres_url, clock, 1) as (database,):
+        given: list[AsyncConnection] = []
+
+        class Fragile(Database):
+            async def session(self) -> AsyncConnection:
+                given.append(session := await database.session())
+                await cut_connections(database)
+                return session
+
+        with pytest.raises(DATABASE_ERRORS):
+            await Held(Fragile(database._engine, clock), Duty.UPDATES).take()
+        assert [session.closed for session in given] == [True]
 
 
 async def test_a_duty_ends_with_its_block_whatever_happens_there(own_postgres_url: str, clock: Clock) -> None:
