@@ -18,7 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bot.config import Settings, SettingsError
 from bot.sandbox import BotApi
+from bot.watchdog import Watchdog
 from bot.watching import job_step, missing, step, watched
+from clocks import TurnableClock
 from databases import insert_job
 from journal import journal
 from scenes import ask_for_video, video_in
@@ -101,6 +103,22 @@ async def test_sentry_hears_of_errors_with_their_job_and_of_no_secret(collector:
     assert [each["type"] for each in raised] == ["ConnectError", "RuntimeError"]
     assert all("vars" not in frame for each in raised for frame in each["stacktrace"]["frames"])
     assert_clean(collector)
+
+
+def test_sentry_hears_the_last_words_of_a_process_that_ends_itself(collector: Collector) -> None:
+    """They wait until they are sent, since nothing is tidied up after them."""
+    wanted = settings(sentry_dsn=collector.url.replace("//", "//public@") + "/1")
+    heard_at_the_end = []
+    with journal() as lines, watched(wanted, lines.censor):
+        watchdog = Watchdog(
+            {"tracker": lambda: 0},
+            TurnableClock(),
+            limit_seconds=0,
+            end=lambda: heard_at_the_end.append(collector.all),
+        )
+        watchdog.look()
+
+    assert "the process ends itself" in heard_at_the_end[0]
 
 
 async def test_spans_tell_of_each_step_of_a_job_and_of_its_requests_and_of_no_secret(

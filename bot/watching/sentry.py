@@ -59,6 +59,10 @@ class _Handler(logging.Handler):
             with suppress(Exception):  # a report must not break what it reports
                 sentry_sdk.capture_event(_event(record))
 
+    def flush(self) -> None:
+        """Wait until all is sent, for the last words of a process that ends itself."""
+        sentry_sdk.get_client().flush(timeout=_FLUSH_SECONDS)
+
 
 def _event(record: logging.LogRecord) -> Event:
     facts: Mapping[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
