@@ -54,7 +54,7 @@ async def test_on_sqlite_nothing_is_asked(tmp_path: Path) -> None:
 
 
 async def test_a_service_whose_place_is_taken_ends(own_postgres_url: str, tmp_path: Path) -> None:
-    """Both would else work on jobs whose media only one of them has."""
+    """Both would else work on jobs whose media only one of them has. That is no clean stop, and says why."""
     clock = TurnableClock()
     is_there = asyncio.Event()
 
@@ -72,4 +72,5 @@ async def test_a_service_whose_place_is_taken_ends(own_postgres_url: str, tmp_pa
                 while not running.done():
                     clock.turn(seconds=1)
                     await asyncio.sleep(0)
-        assert running.cancelled()
+        with pytest.raises(NotAlone, match="MEDIA_STORE"):
+            await running
