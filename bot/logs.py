@@ -8,6 +8,7 @@ import re
 import sys
 import time
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TextIO
 
@@ -21,6 +22,7 @@ _EXCITED = ("sqlalchemy.pool", "telegram", "opentelemetry", "sentry_sdk")
 # What they say below a warning, or of strangers who speak no HTTP, is nobody's business.
 _CHATTY = ("alembic.runtime.plugins", "uvicorn")
 _STRANGERS = "Invalid HTTP request received."
+_CUT_SHORT = "Cancel %s running task(s), timeout graceful shutdown exceeded"  # as when a fetch outlasts our stop
 
 _TRACEBACK_AGAIN_SECONDS = 600
 
@@ -121,7 +123,8 @@ class _Demoting(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg == _STRANGERS:
             return False
-        if record.levelno >= logging.ERROR and record.name.startswith(_EXCITED):
+        is_cut_short = record.msg == _CUT_SHORT or isinstance(error_of(record.exc_info), CancelledError)
+        if record.levelno >= logging.ERROR and (is_cut_short or record.name.startswith(_EXCITED)):
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         return True
 

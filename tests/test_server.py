@@ -9,8 +9,10 @@ from ipaddress import ip_network
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from bot import server
 from bot.addresses import Neighbourhood
 from bot.server import Lobby, serving
+from journal import journal
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 NOBODY = Neighbourhood(())
@@ -129,6 +131,26 @@ async def test_who_leaves_answers_unread_is_not_waited_for() -> None:
         async with asyncio.timeout(10):
             await ended.wait()
         await guest.leave()
+
+
+async def test_an_answer_that_outlasts_the_stop_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large video on its way to a slow fetcher is cut short, and asked for again: that is no error."""
+    monkeypatch.setattr(server, "_GRACE_SECONDS", SOON)
+
+    async def go_on_and_on(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"...", "more_body": True})
+        await asyncio.Event().wait()
+
+    with journal() as log:
+        async with serving(go_on_and_on, host="127.0.0.1", port=0) as url:
+            guest = Guest(int(url.rpartition(":")[2]))
+            reader, _ = await guest.come(REQUEST)
+            await reader.readuntil(b"...")
+        await closed(reader)
+        await guest.leave()
+
+    assert [line["level"] for line in log.lines] == ["warning", "warning"]
 
 
 async def test_an_answer_takes_the_time_that_it_takes() -> None:
