@@ -30,6 +30,7 @@ from bot.handlers import Handlers
 from bot.health import Health
 from bot.intake import Dispatcher, Intake, Poller
 from bot.limiter import Limiter
+from bot.loops import alongside, begun
 from bot.media import Studio
 from bot.metrics import job_moved
 from bot.operator import OperatorsVoice
@@ -39,7 +40,7 @@ from bot.pipeline import Pipeline
 from bot.presence import present
 from bot.probe import Probe
 from bot.profile import Profile
-from bot.pulse import alongside, watched
+from bot.pulse import watched
 from bot.resources import Keys
 from bot.results import Results
 from bot.server import Lobby, serving
@@ -345,16 +346,10 @@ class Service:
         return {"tracker": lambda: self._tracker.turns, **polling}
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.add(_begun(work, name))
+        self._tasks.add(begun(work, name=name))
 
     def _spawn_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._endless.add(_begun(work, name))
-
-
-def _begun(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_its_end)
-    return task
+        self._endless.add(begun(work, name=name))
 
 
 def _tell_of_state(job: Job) -> None:
@@ -362,12 +357,6 @@ def _tell_of_state(job: Job) -> None:
     log_state(job)
     if len(job.story) > 1:
         job_moved(job)
-
-
-def _tell_of_its_end(task: asyncio.Task[None]) -> None:
-    """A loop that ends by an error would else be missed by nobody."""
-    if not task.cancelled() and (error := task.exception()):
-        log.error("a loop has ended by a fault of its own", loop=task.get_name(), exc_info=error)
 
 
 def _what_is_on(settings: Settings, database: Database) -> dict[str, object]:

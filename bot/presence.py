@@ -8,6 +8,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.config import Settings
+from bot.loops import alongside
 from bot.resources import Keys
 from storage.database import DATABASE_ERRORS, Database, DatabaseError
 from storage.replicas import PATIENCE_MS, NotAlone, Presence
@@ -46,16 +47,14 @@ async def present(
         if service is not None:
             service.cancel()
 
-    keeper = asyncio.create_task(_keep(presence, clock, end), name="presence")
     try:
-        yield
+        async with alongside(_keep(presence, clock, end), name="presence"):
+            yield
     except asyncio.CancelledError:
         if lost:
             raise lost[0] from None
         raise
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
         await presence.leave()
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from bot import metrics
 from bot.clock import Clock
+from bot.loops import alongside
 from bot.notify import ALIVE, READY, STOPPING, Notifier
 from bot.watchdog import Watchdog
 
@@ -38,17 +38,6 @@ async def watched(
     finally:
         watchdog.stop()
         notifier.say(STOPPING)
-
-
-@asynccontextmanager
-async def alongside(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
-    """Do some endless work until the end of the block."""
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class Pulse:

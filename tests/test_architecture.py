@@ -26,7 +26,7 @@ LAYERS = (
     {"telegram", "limiter"},
     {"outcomes"},
     {"metrics", "health", "watchdog"},
-    {"media", "texts", "patience", "insist", "worker", "server", "watching", "notify", "probe"},
+    {"media", "texts", "patience", "insist", "worker", "server", "watching", "notify", "probe", "loops"},
     {"estimates", "logs", "troubles"},
     {"config", "clock", "version"},
     {"sizes", "addresses", "spellings"},

@@ -10,8 +10,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from structlog.testing import capture_logs
 
-from bot.app import _tell_of_its_end
 from bot.cli import main
+from bot.loops import alongside, begun
 from bot.sandbox.stand_in import Fault
 from bot.version import VERSION
 from bot.watching import log_state
@@ -109,12 +109,11 @@ async def test_a_loop_that_ends_by_a_fault_of_its_own_is_told_of() -> None:
         raise ValueError("a mistake of ours")
 
     with capture_logs() as logged:
-        task = asyncio.create_task(loop(), name="sweeper")
-        task.add_done_callback(_tell_of_its_end)
-        await asyncio.wait({task})
-        await asyncio.sleep(0)
+        await asyncio.wait({begun(loop(), name="sweeper")})
+        async with alongside(loop(), name="credit"):
+            await asyncio.sleep(0)
 
-    assert [(line["loop"], line["log_level"]) for line in logged] == [("sweeper", "error")]
+    assert [(line["loop"], line["log_level"]) for line in logged] == [("sweeper", "error"), ("credit", "error")]
 
 
 async def test_what_is_not_committed_is_not_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bot.config import Settings
 from bot.doctor import account, machine, media
 from bot.doctor.examination import diagnose
 from bot.doctor.report import Finding, Status
+from bot.loops import alongside
 from bot.resources import open_akool
 
 log = structlog.get_logger()
@@ -49,12 +50,8 @@ async def _refusal(settings: Settings) -> list[Finding]:
 @asynccontextmanager
 async def looking_back(settings: Settings, clock: Clock) -> AsyncIterator[None]:
     """See in the background, beside the running service, whether AKOOL can fetch what the bot serves."""
-    task = asyncio.create_task(_look(settings, clock), name="looking back")
-    try:
+    async with alongside(_look(settings, clock), name="looking back"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _look(settings: Settings, clock: Clock) -> None:

@@ -1,0 +1,34 @@
+"""Endless work beside the rest, which is missed where it ends by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def begun(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    """A task of its own."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_its_end)
+    return task
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
+    """Do the work until it ends, at the latest until the end of the block."""
+    task = begun(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _tell_of_its_end(task: asyncio.Task[None]) -> None:
+    """A loop that ends by an error would else be missed by nobody."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a loop has ended by a fault of its own", loop=task.get_name(), exc_info=error)
