@@ -40,13 +40,14 @@ class Sweeper:
         self._store = store
         self._clock = clock
         self._kept_ms = int(retention_days * DAY_MS)
+        self._notice = f"sweeping for {self._kept_ms}"  # who keeps less from now on does not wait
 
     async def run(self, duty: Held) -> None:
         """Sweep every few hours, until cancelled; where there are replicas, only one of them does."""
         while True:
             try:
                 async with duty.for_now() as is_ours:
-                    if is_ours and await self._notices.is_new("sweeping", for_ms=_EVERY_MS):
+                    if is_ours and await self._notices.is_new(self._notice, for_ms=_EVERY_MS):
                         await self.sweep()
             except (*DATABASE_ERRORS, StoreError):
                 log.warning("the sweeping was cut short; it goes on next time", exc_info=True)
