@@ -1,5 +1,6 @@
 """Troubles: which of them pass by themselves, and how much is said of one that lasts."""
 
+import errno
 import socket
 from typing import Any
 
@@ -13,6 +14,8 @@ from storage.objects import StoreError
 log = structlog.get_logger()
 
 _SAID_EVERY_MS = 60_000
+_UNREACHABLE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
+_OF_SEVERAL_ADDRESSES = "Multiple exceptions: "  # each failed in its own way, as with IPv6 and IPv4 of one name
 
 
 def will_pass(error: BaseException) -> bool:
@@ -22,7 +25,13 @@ def will_pass(error: BaseException) -> bool:
     if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
         return False
     will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError | socket.gaierror
-    return isinstance(error, will)
+    return isinstance(error, will) or _is_unreachable(error)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether it is the system's word that nobody is there, for which Python has no class, or asyncio's of several."""
+    is_asyncios = str(error).startswith(_OF_SEVERAL_ADDRESSES)
+    return isinstance(error, OSError) and (error.errno in _UNREACHABLE or is_asyncios)
 
 
 class Outage:

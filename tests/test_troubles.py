@@ -1,5 +1,10 @@
 """How much is said of a trouble that lasts."""
 
+import asyncio
+import errno
+import socket
+from typing import Any
+
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 from structlog.testing import capture_logs
@@ -35,7 +40,8 @@ def test_an_outage_is_a_warning_then_once_an_error_and_in_the_end_a_word() -> No
         (NetworkError("gone"), True),
         (BadRequest("no such chat"), False),
         (ConnectionRefusedError(), True),
-        (OSError("no space left"), False),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
         (ValueError("a mistake of ours"), False),
         (ExceptionGroup("", [NetworkError("gone"), ExceptionGroup("", [ConnectionResetError()])]), True),
         (ExceptionGroup("", [NetworkError("gone"), ValueError("a mistake of ours")]), False),
@@ -44,3 +50,16 @@ def test_an_outage_is_a_warning_then_once_an_error_and_in_the_end_a_word() -> No
 )
 def test_what_passes_by_itself_needs_nobody(error: Exception, *, passes: bool) -> None:
     assert will_pass(error) is passes
+
+
+async def test_a_host_of_which_no_address_answers_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several errors asyncio makes one that does not tell what they were."""
+    loop = asyncio.get_running_loop()
+
+    async def addresses(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", 1)) for last in (1, 2)]
+
+    monkeypatch.setattr(loop, "getaddrinfo", addresses)
+    with pytest.raises(OSError, match="Multiple exceptions") as caught:
+        await loop.create_connection(asyncio.Protocol, "database", 1)
+    assert will_pass(caught.value)
