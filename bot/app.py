@@ -1,81 +1,48 @@
-"""The wiring: everything that the service consists of, opened in order and closed in reverse."""
+"""The service: opened, started, stopped and closed, each in order. What it consists of stands in `parts.py`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import structlog
 
-import akool
-from bot import resources
+from bot import parts, resources
 from bot.addresses import Neighbourhood
-from bot.admins import Admins
-from bot.asking import Asking
-from bot.buttons import Buttons
-from bot.callers import Callers
 from bot.clock import Clock
-from bot.commands import Commands
 from bot.config import Settings
 from bot.credit import watch_credit
-from bot.delivery import Delivery
 from bot.doorman import Doorman
 from bot.exposition import Exposition
-from bot.farewell import Farewell
-from bot.groups import Groups
-from bot.halves import Halves
-from bot.handlers import Handlers
 from bot.health import Health
-from bot.intake import Dispatcher, Intake, Poller
+from bot.intake import Intake, Poller
 from bot.limiter import Limiter
 from bot.loops import alongside, begun
-from bot.media import Studio
 from bot.metrics import job_moved
-from bot.operator import OperatorsVoice
 from bot.outlooks import Outlooks
-from bot.patience import LEASE_MS, SECOND_MS
-from bot.pipeline import Pipeline
+from bot.parts import Bells, Books, Opened
+from bot.patience import SECOND_MS
 from bot.presence import present
 from bot.probe import Probe
 from bot.profile import Profile
 from bot.pulse import watched
 from bot.resources import Keys
-from bot.results import Results
 from bot.server import Lobby, serving
-from bot.setbacks import Setbacks
-from bot.status import StatusKeeper
 from bot.sweeper import Sweeper
-from bot.telegram import Files, TelegramApplication, build_application, log_in
-from bot.tracker import Tracker
+from bot.telegram import build_application, log_in
 from bot.version import VERSION
 from bot.watching import log_state
 from bot.web import Web
 from bot.webhook import Webhook, WebhookKeeper
-from bot.worker import Queue, Worker
-from storage.alarms import Alarms
-from storage.breaker import Breaker
 from storage.database import DATABASE_ERRORS, Database, open_database
-from storage.drafts import Drafts
-from storage.forgetting import Forgetting
-from storage.jobs import Job, Jobs
-from storage.ledger import Ledger
-from storage.notices import Notices
-from storage.objects import MediaSigner, ObjectStore, StoreError
-from storage.peers import Peers
-from storage.quotas import Quotas
+from storage.jobs import Job
+from storage.objects import MediaSigner, StoreError
 from storage.rates import rates_of
-from storage.repeats import Repeats
 from storage.replicas import Duty, Held
-from storage.reports import Reports
 from storage.retention import Retention
-from storage.statuses import Statuses
-from storage.updates import Updates
 
 log = structlog.get_logger()
 
-_AT_ONCE = 32  # pieces of work per loop
 _STOP_GRACE_SECONDS = 6
 
 
@@ -97,10 +64,9 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
         database.listener = _tell_of_state
         await stack.enter_async_context(present(settings, keys, database, clock))
         scratch = stack.enter_context(resources.scratch_folder(settings.data_dir))
-        akool_client = await stack.enter_async_context(resources.open_akool(settings))
-        service = Service(
-            settings,
-            clock,
+        opened = Opened(
+            settings=settings,
+            clock=clock,
             keys=keys,
             scratch=scratch,
             signer=signer,
@@ -111,11 +77,11 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
                 settings.telegram_api_url,
                 Limiter(clock, rates_of(database)),
             ),
-            akool_client=akool_client,
+            akool_client=await stack.enter_async_context(resources.open_akool(settings)),
             http=await stack.enter_async_context(resources.open_http()),
             studio=stack.enter_context(resources.open_studio()),
-            sets_profile=sets_profile,
         )
+        service = Service(opened, sets_profile=sets_profile)
         root_url = await stack.enter_async_context(
             serving(
                 Doorman(service.web.application(), clock, neighbourhood),
@@ -127,7 +93,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
         stack.push_async_callback(service.stop)
         await service.start()
         await stack.enter_async_context(watched(service.signs(), clock))
-        await stack.enter_async_context(alongside(watch_credit(akool_client, clock), name="credit"))
+        await stack.enter_async_context(alongside(watch_credit(opened.akool_client, clock), name="credit"))
         log.info("the bot is running", version=VERSION, url=root_url, **_what_is_on(settings, database))
         try:
             yield root_url
@@ -136,177 +102,73 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
 
 
 class Service:
-    """The parts, how they hang together, and in which order they start and stop."""
+    """What runs, and in which order it starts and stops."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        *,
-        keys: Keys,
-        scratch: Path,
-        signer: MediaSigner,
-        database: Database,
-        store: ObjectStore,
-        application: TelegramApplication,
-        akool_client: akool.Client,
-        http: httpx.AsyncClient,
-        studio: Studio,
-        sets_profile: bool,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._database = database
-        self._jobs = jobs = Jobs(database)
-        self._updates = updates = Updates(database)
-        notices = Notices(database)
-        self._sweeper = Sweeper(
-            updates, notices, Retention(database), store, clock, retention_days=settings.retention_days
-        )
-        self._statuses = statuses = Statuses(database)
-        drafts, repeats, ledger = Drafts(database), Repeats(database), Ledger(database)
-        breaker, alarms, peers = Breaker(database), Alarms(database), Peers(database)
-        updates_bell, jobs_bell, statuses_bell = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-        self._application = application
-        delivery = Delivery(application.bot, studio, store, clock, scratch, most_bytes=settings.sizes.up)
-        files = Files(
-            application.bot,
-            http,
-            most_bytes=settings.sizes.down,
-            on_our_disk=settings.telegram_local_files,
-        )
-        pipeline = Pipeline(
-            settings=settings,
-            clock=clock,
-            jobs=jobs,
-            drafts=drafts,
-            ledger=ledger,
-            store=store,
-            client=akool_client,
-            halves=Halves(files, studio, store, scratch, max_voice_seconds=settings.max_voice_seconds),
-            results=Results(http, trust_private=settings.akool_is_local),
-            studio=studio,
-            delivery=delivery,
-            setbacks=Setbacks(clock, jobs, ledger, breaker, alarms),
-            scratch=scratch,
-            ring=jobs_bell.set,
-        )
-        ring = _both(jobs_bell, statuses_bell)
-        bot = application.bot
-        admins = [admin for admin in settings.admin_users if admin != "*"]
+    def __init__(self, opened: Opened, *, sets_profile: bool) -> None:
+        settings, clock, database, bot = opened.settings, opened.clock, opened.database, opened.application.bot
+        self._opened = opened
+        self._books = books = Books(database)
+        bells = Bells()
         outlooks = Outlooks(
-            clock, jobs=jobs, repeats=repeats, ledger=ledger, breaker=breaker, spend_limit=settings.spend_limit_day
-        )
-        groups = Groups(bot, jobs, ring)
-        commands = Commands(bot, settings, clock, peers, jobs, ledger, Quotas(database), outlooks, ring)
-        Handlers(
-            bot=bot,
-            callers=Callers(settings, peers),
-            notices=notices,
-            groups=groups,
-            asking=Asking(bot, drafts, repeats, ring),
-            commands=commands,
-            admins=Admins(
-                bot, settings, clock, akool_client, peers, jobs, repeats, ledger, breaker, Reports(database), ring
-            ),
-            buttons=Buttons(
-                bot=bot,
-                jobs=jobs,
-                drafts=drafts,
-                repeats=repeats,
-                ledger=ledger,
-                peers=peers,
-                groups=groups,
-                commands=commands,
-                farewell=Farewell(bot, Forgetting(database), store),
-                ring=ring,
-            ),
-        ).register(application)
-        self._profile = Profile(bot, notices, Held(database, Duty.PROFILE), clock, admins) if sets_profile else None
-
-        intake = Intake(updates, updates_bell.set)
-        dispatcher = Dispatcher(application, updates, clock)
-        tracker = Tracker(
-            pipeline,
-            jobs,
-            ledger,
             clock,
-            at_akool=settings.akool_max_concurrent,
+            jobs=books.jobs,
+            repeats=books.repeats,
+            ledger=books.ledger,
+            breaker=books.breaker,
             spend_limit=settings.spend_limit_day,
-            changed=statuses_bell.set,
         )
-        keeper = StatusKeeper(
-            settings,
+        parts.conversation(opened, books, bells, outlooks).register(opened.application)
+        self._workers = parts.workers(opened, books, bells, outlooks)
+        self._sweeper = Sweeper(
+            books.updates,
+            books.notices,
+            Retention(database),
+            opened.store,
             clock,
-            statuses=statuses,
-            jobs=jobs,
-            outlooks=outlooks,
-            notices=notices,
-            peers=peers,
-            delivery=delivery,
+            retention_days=settings.retention_days,
         )
-        voice = OperatorsVoice(alarms, peers, bot, clock, admins)
-        idle_seconds = 1.0 if database.is_postgres else 15.0  # nobody else writes to our SQLite
-
-        def worker(
-            name: str, queue: Queue[Any], do: Callable[[Any], Awaitable[None]], bell: asyncio.Event
-        ) -> Worker[Any]:
-            return Worker(
-                name,
-                queue=queue,
-                do=do,
-                bell=bell,
-                clock=clock,
-                at_once=_AT_ONCE,
-                idle_seconds=idle_seconds,
-                lease_ms=LEASE_MS,
-            )
-
-        self._tracker = worker("tracker", tracker, tracker.do, jobs_bell)
-        self._workers = [
-            worker("updates", updates, dispatcher.do, updates_bell),
-            self._tracker,
-            worker("statuses", statuses, keeper.do, statuses_bell),
-            worker("alarms", alarms, voice.do, asyncio.Event()),
-        ]
+        self._profile = (
+            Profile(bot, books.notices, Held(database, Duty.PROFILE), clock, settings.admins) if sets_profile else None
+        )
+        intake = Intake(books.updates, bells.updates.set)
+        self._polls = settings.telegram_updates == "polling"
         self._duty_of_updates = Held(database, Duty.UPDATES)
         self._poller = Poller(
-            http,
+            opened.http,
             token=settings.telegram_bot_token.get_secret_value(),
             api_url=settings.telegram_api_url,
             intake=intake,
             duty=self._duty_of_updates,
             clock=clock,
         )
-        self._polls = settings.telegram_updates == "polling"
-        webhook = Webhook(f"{settings.public_url}/telegram", keys.telegram_webhook[0])
-        self._webhook = WebhookKeeper(bot, notices, self._duty_of_updates, clock, webhook)
+        webhook = Webhook(f"{settings.public_url}/telegram", opened.keys.telegram_webhook[0])
+        self._webhook = WebhookKeeper(bot, books.notices, self._duty_of_updates, clock, webhook)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
+        tracker = self._workers["tracker"]
         self._health = Health(
             clock,
             database=Probe(database.check, clock, *DATABASE_ERRORS),
-            store=Probe(store.check, clock, StoreError),
+            store=Probe(opened.store.check, clock, StoreError),
             fetched_at=(lambda: self._poller.beat_at) if self._polls else None,
-            beat_at=lambda: self._tracker.beat_at,
+            beat_at=lambda: tracker.beat_at,
         )
         self.web = Web(
             settings=settings,
             clock=clock,
-            jobs=jobs,
-            ledger=ledger,
-            store=store,
-            signer=signer,
+            jobs=books.jobs,
+            ledger=books.ledger,
+            store=opened.store,
+            signer=opened.signer,
             take_updates=intake.store,
-            telegram_secrets=keys.telegram_webhook,
-            ring=jobs_bell.set,
+            telegram_secrets=opened.keys.telegram_webhook,
+            ring=bells.jobs.set,
             readiness=self._health.parts,
             metrics=Exposition(
-                jobs=jobs,
-                updates=updates,
-                alarms=alarms,
-                workers=self._workers,
+                jobs=books.jobs,
+                updates=books.updates,
+                alarms=books.alarms,
+                workers=list(self._workers.values()),
                 health=self._health.parts,
                 clock=clock,
             ).text,
@@ -314,16 +176,17 @@ class Service:
 
     async def start(self) -> None:
         """Log in to Telegram, however long that takes, and start the loops. Raises `TokenRefused`."""
-        if not self._database.is_postgres:  # we are the only process: whoever held a claim is dead
-            await self._jobs.release_all()
-            await self._updates.release_all()
-            await self._statuses.release_all()
-        await log_in(self._application, self._clock)
+        database = self._opened.database
+        if not database.is_postgres:  # we are the only process: whoever held a claim is dead
+            await self._books.jobs.release_all()
+            await self._books.updates.release_all()
+            await self._books.statuses.release_all()
+        await log_in(self._opened.application, self._opened.clock)
         if not self._polls:
             await self._webhook.set_up()
-        for worker in self._workers:
-            self._spawn(worker.run(), worker.name)
-        self._spawn_endless(self._sweeper.run(Held(self._database, Duty.SWEEPING)), "sweeper")
+        for name, worker in self._workers.items():
+            self._tasks.add(begun(worker.run(), name=name))
+        self._spawn_endless(self._sweeper.run(Held(database, Duty.SWEEPING)), "sweeper")
         if self._profile is not None:
             self._spawn_endless(self._profile.run(), "profile")
         self._spawn_endless(*((self._poller.run(), "poller") if self._polls else (self._webhook.run(), "webhook")))
@@ -335,18 +198,15 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._endless, return_exceptions=True)
         await self._duty_of_updates.let_go()
-        await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers))
+        await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._application.shutdown()
-        await self._application.bot.shutdown()  # its connections too, where it never got as far as logging in
+        await self._opened.application.shutdown()
+        await self._opened.application.bot.shutdown()  # its connections too, where it never got as far as logging in
 
     def signs(self) -> dict[str, Callable[[], int]]:
         """The counters that the parts turn for as long as they are not stuck, by the parts' names."""
         polling = {"polling": lambda: self._poller.turns} if self._polls else {}
-        return {"tracker": lambda: self._tracker.turns, **polling}
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.add(begun(work, name=name))
+        return {"tracker": lambda: self._workers["tracker"].turns, **polling}
 
     def _spawn_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._endless.add(begun(work, name=name))
@@ -369,11 +229,3 @@ def _what_is_on(settings: Settings, database: Database) -> dict[str, object]:
         "sentry": settings.sentry_dsn is not None,
         "tracing": settings.otel_exporter_otlp_endpoint is not None,
     }
-
-
-def _both(*bells: asyncio.Event) -> Callable[[], None]:
-    def ring() -> None:
-        for bell in bells:
-            bell.set()
-
-    return ring

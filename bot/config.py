@@ -206,6 +206,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def admins(self) -> list[int]:
+        """Who hears of troubles."""
+        return [admin for admin in self.admin_users if admin != "*"]
+
+    @property
     def sizes(self) -> Sizes:
         """How large files may be, which is for the Bot API server to say."""
         return LOCAL if self.telegram_local_files else TELEGRAMS_OWN

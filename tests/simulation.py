@@ -21,6 +21,7 @@ from bot.app import Service
 from bot.clock import Clock
 from bot.config import Settings
 from bot.limiter import Limiter
+from bot.parts import Opened
 from bot.resources import Keys
 from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat, Message
@@ -114,9 +115,9 @@ class World:
         wire = Wire(self.hooks, process, self.network.carry)
         http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=30)
         submit_http = httpx.AsyncClient(transport=wire, trust_env=False, timeout=akool.client.CREATE_TIMEOUT)
-        service = Service(
-            settings,
-            self.clock,
+        opened = Opened(
+            settings=settings,
+            clock=self.clock,
             keys=Keys.of(settings),
             scratch=self.vault.folder,
             signer=MediaSigner([b"key"], f"http://{BOT}"),
@@ -143,8 +144,8 @@ class World:
             ),
             http=http,
             studio=CheapStudio(),
-            sets_profile=False,
         )
+        service = Service(opened, sets_profile=False)
         incarnation.service = service
         incarnation.web = service.web.application()
         await service.start()

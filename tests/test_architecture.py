@@ -14,6 +14,7 @@ LAYERS = (
     {"sandbox"},
     {"cli"},
     {"app", "doctor"},
+    {"parts"},
     {"presence"},
     {"resources", "exposition", "pulse", "credit"},
     {"handlers", "tracker", "status", "web", "intake", "operator", "profile", "sweeper", "webhook", "doorman"},

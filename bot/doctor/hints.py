@@ -18,7 +18,7 @@ async def access(patient: Patient) -> list[Finding]:
 
 
 async def alarms(patient: Patient) -> list[Finding]:
-    if any(admin != "*" for admin in patient.settings.admin_users):
+    if patient.settings.admins:
         return [ok("alarms", "ADMIN_USERS hear of troubles.")]
     return [
         warning("alarms", "ADMIN_USERS names nobody: nobody hears of troubles.", "Set it to your numeric Telegram id.")
