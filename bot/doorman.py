@@ -18,7 +18,8 @@ from bot.patience import SECOND_MS
 from storage.rates import OwnRates, Rate
 
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 408, 410, 413})
-_ASKS_DATABASE = "/akool/"  # only there does it take the database to tell a stranger
+_ASKS_DATABASE = ("/akool/", "/readyz")  # so strangers who have to wait are turned away before
+_FOR_ANYBODY = "/readyz"  # counted though it is answered, since each answer is a write
 _ALL_STRANGERS = Rate("strangers", every_ms=50, burst=600)
 
 
@@ -48,8 +49,8 @@ class Doorman:
 
         async def judge(message: Message) -> None:
             nonlocal is_turned_away
-            is_refusal = message["type"] == "http.response.start" and message["status"] in _REFUSALS
-            if is_refusal and (wait_ms := await self._rates.take(rates)):
+            counts = message.get("status") in _REFUSALS or scope["path"] == _FOR_ANYBODY
+            if message["type"] == "http.response.start" and counts and (wait_ms := await self._rates.take(rates)):
                 is_turned_away = True
                 await _too_many(wait_ms)(scope, receive, send)
             if not is_turned_away:

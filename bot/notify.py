@@ -18,6 +18,7 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
+        self._is_heard = True
         self._address = "\0" + address[1:] if address.startswith("@") else address  # Linux's abstract names
 
     def say(self, state: str) -> None:
@@ -28,4 +29,8 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
                 listener.sendto(state.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
-            log.warning("systemd can't be told", state=state, error=type(error).__name__)
+            if self._is_heard:
+                log.warning("systemd can't be told", state=state, error=type(error).__name__)
+            self._is_heard = False
+        else:
+            self._is_heard = True

@@ -172,6 +172,12 @@ async def test_settings_by_which_nobody_is_let_in_or_hears_of_troubles_are_told(
     assert amiss(await examined(settings, "access", "alarms")) == {"access": WARNING, "alarms": WARNING}
 
 
+async def test_an_app_secret_that_could_be_guessed_is_told(tmp_path: Path) -> None:
+    for secret, wrong in (("hunter2", {"app-secret": WARNING}), ("x" * 24, {})):
+        settings = settings_of(tmp_path, app_secret=secret)
+        assert amiss(await examined(settings, "app-secret")) == wrong
+
+
 # --- the database ---
 
 

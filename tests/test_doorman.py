@@ -88,6 +88,13 @@ async def test_strangers_are_told_apart_behind_our_own_proxy_only(door: Door) ->
     assert await door.knock_often(1, X_Forwarded_For="198.51.100.3") == {429}
 
 
+async def test_readiness_is_told_to_anybody_but_not_all_the_time(door: Door) -> None:
+    """Each answer writes to the database; who watches it asks every few seconds."""
+    assert await door.knock_often(BURST, "/readyz", secret="genuine") == {200}
+    assert await door.knock_often(50, "/readyz", secret="genuine") == {429}
+    assert door.asked == BURST
+
+
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
 async def test_where_a_proxy_does_not_say_for_whom_it_comes_nobody_is_counted(door: Door, peer: str) -> None:
     """With one bucket for all of them, a single stranger could shut AKOOL out."""

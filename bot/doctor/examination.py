@@ -38,6 +38,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("codecs", machine.codecs),
     ("access", hints.access),
     ("alarms", hints.alarms),
+    ("app-secret", hints.app_secret),
     ("data-dir", machine.data_dir),
     ("disk", machine.disk),
     ("database", database.database),

@@ -3,6 +3,8 @@
 from bot.doctor.patient import Patient
 from bot.doctor.report import Finding, ok, warning
 
+_LEAST_CHARACTERS = 24
+
 
 async def access(patient: Patient) -> list[Finding]:
     settings = patient.settings
@@ -22,4 +24,17 @@ async def alarms(patient: Patient) -> list[Finding]:
         return [ok("alarms", "ADMIN_USERS hear of troubles.")]
     return [
         warning("alarms", "ADMIN_USERS names nobody: nobody hears of troubles.", "Set it to your numeric Telegram id.")
+    ]
+
+
+async def app_secret(patient: Patient) -> list[Finding]:
+    given = patient.settings.app_secret
+    if given is None or len(given.get_secret_value()) >= _LEAST_CHARACTERS:
+        return [ok("app-secret", "APP_SECRET can't be guessed.")]
+    return [
+        warning(
+            "app-secret",
+            "APP_SECRET is short: whoever guesses it can sign media addresses and pass for Telegram.",
+            "Set it to what `openssl rand -hex 32` makes, and the one until now to APP_SECRET_PREVIOUS for a day.",
+        )
     ]
