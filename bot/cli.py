@@ -87,7 +87,7 @@ async def _run(_options: argparse.Namespace) -> int:
     with watched(settings, censor):
         service = asyncio.create_task(_serve(settings), name="service")
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, service.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, service)
         try:
             await service
         except asyncio.CancelledError:  # however far the start has come
@@ -98,6 +98,12 @@ async def _run(_options: argparse.Namespace) -> int:
             log.exception("the bot ends by a fault of its own")
             return _TROUBLE
     return 0
+
+
+def _stop(service: asyncio.Task[None]) -> None:
+    if service.cancelling():
+        log.warning("asked to stop a second time: what is under way is given up")
+    service.cancel()
 
 
 async def _serve(settings: Settings) -> None:

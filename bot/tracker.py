@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import structlog
 from telegram.error import TelegramError
@@ -22,6 +23,8 @@ from storage.ledger import Ledger
 log = structlog.get_logger()
 
 _ANSWER_GRACE_SECONDS = 30
+
+Result = TypeVar("Result")
 
 Work = tuple[Job, str | None]
 """A claimed job, and the token of the create call that its holder may make."""
@@ -91,10 +94,12 @@ class Tracker:
             while current is not None:
                 job = current
                 with job_step(job.state, job):
-                    current = await self._pipeline.step(job)
+                    step = self._pipeline.step(job)
+                    current = await (_to_its_end(step) if job.state is State.DELIVERING else step)
                 self._changed()
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(job, due_at=self._clock.now()))
+            with suppress(Overtaken):  # where the step has come to its end after all
+                await asyncio.shield(self._give_back(job, due_at=self._clock.now()))
             raise
         except Overtaken:
             raise
@@ -123,11 +128,14 @@ class Tracker:
                 outage.is_over()
 
 
-async def _to_its_end(call: Coroutine[Any, Any, None]) -> None:
-    """Make a call that may be paid for; who is cancelled meanwhile still waits for its answer, within reason."""
+async def _to_its_end(call: Coroutine[Any, Any, Result]) -> Result:
+    """Make a call that should not be broken off: one that may be paid for, or a video that would come twice.
+
+    Who is cancelled meanwhile still waits for its answer, within reason.
+    """
     task = asyncio.create_task(call)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task}, timeout=_ANSWER_GRACE_SECONDS)
         task.cancel()

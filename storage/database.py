@@ -7,6 +7,7 @@ releasing every claim at start is only right for the sole owner. PostgreSQL take
 
 import fcntl
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -40,6 +41,21 @@ _SESSION = {
     "tcp_keepalives_count": "3",
 }
 
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_REFUSED = {
+    "3D000": "PostgreSQL has no database of that name; create it first (createdb)",
+    "28P01": "PostgreSQL refuses the password",
+    "28000": "PostgreSQL refuses the user",
+    "53300": "PostgreSQL has no connection left; raise its max_connections",
+}
+_UNREACHABLE = {
+    ConnectionRefusedError: "nobody answers at its host and port",
+    socket.gaierror: "its host is not known",
+    TimeoutError: "it does not answer",
+    FileNotFoundError: "nothing is there",
+    PermissionError: "it may not be read and written",
+}
 
 DATABASE_ERRORS = (SQLAlchemyError, OSError)
 """What a transaction raises where the database does not work: asyncpg lets the system's own errors through."""
@@ -253,8 +269,14 @@ def _in_a_sentence() -> Iterator[None]:
     try:
         yield
     except DATABASE_ERRORS as error:
-        # Its text may hold the URL, and with it a password.
-        raise DatabaseError(f"the database can't be opened: {type(error.__cause__ or error).__name__}") from error
+        raise DatabaseError(f"the database can't be opened: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """A reason in words of ours, since the error's own may hold the URL, and with it a password."""
+    code = getattr(getattr(error, "orig", None), "sqlstate", None)
+    kinds = [words for kind, words in _UNREACHABLE.items() if isinstance(error, kind)]
+    return _REFUSED.get(str(code)) or next(iter(kinds), type(error.__cause__ or error).__name__)
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -184,7 +184,7 @@ async def test_a_reader_makes_no_database_where_there_is_none(sqlite_url: str, s
 
 async def test_a_reader_that_finds_no_server_says_so_and_keeps_the_password(clock: Clock, tmp_path: Path) -> None:
     url = f"postgresql://me:hidden@/bot?host={tmp_path}"
-    with pytest.raises(DatabaseError, match="the database can't be opened: FileNotFoundError") as refused:
+    with pytest.raises(DatabaseError, match="the database can't be opened: nothing is there") as refused:
         async with open_reader(url, now=clock):
             pass
     assert "hidden" not in str(refused.value)
@@ -203,3 +203,15 @@ async def test_a_reader_finds_any_path_that_the_writer_takes(tmp_path: Path, fol
 def test_the_tables_name_the_newest_migration() -> None:
     """So a database that is up to date is opened without Alembic."""
     assert ScriptDirectory.from_config(configuration(None)).get_heads() == [REVISION]  # type: ignore[arg-type]
+
+
+async def test_what_stops_the_opening_of_postgresql_is_said_in_words(own_postgres_url: str, clock: Clock) -> None:
+    missing = async_url(own_postgres_url).set(drivername="postgresql", database="nowhere")
+    for url, why in (
+        (missing.render_as_string(hide_password=False), "create it first"),
+        ("postgresql://u:hush@127.0.0.1:1/x", "nobody answers"),
+    ):
+        with pytest.raises(DatabaseError, match=why) as refused:
+            async with open_database(url, now=clock):
+                pass
+        assert "hush" not in str(refused.value)

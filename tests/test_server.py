@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
@@ -185,3 +186,11 @@ async def test_a_body_that_is_no_http_ends_the_connection_and_troubles_nobody(
         heard = await closed(reader)
     assert heard.count(b"400 Bad Request") == (not answered)
     assert not [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_an_address_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=f"HOST:PORT 127.0.0.1:{port}"):
+            async with serving(greet, host="127.0.0.1", port=port, lobby=Lobby(NOBODY)):
+                pass

@@ -16,8 +16,8 @@ from storage.ledger import Ledger
 from storage.schema import metadata
 
 
-class SlowAkool:
-    """Stands for a pipeline whose create call takes its time."""
+class Slow:
+    """Stands for a pipeline whose calls to the outside take their time."""
 
     def __init__(self) -> None:
         self.begun, self.answer = asyncio.Event(), asyncio.Event()
@@ -28,20 +28,26 @@ class SlowAkool:
         await self.answer.wait()
         self.heard = True
 
+    async def step(self, job: Job) -> None:
+        await self.submit(job, "")
 
-async def test_who_stops_waits_for_the_answer_to_a_call_that_may_be_paid_for() -> None:
-    """Else every deploy would leave jobs about which nobody knows whether they cost anything."""
-    clock, pipeline = TurnableClock(), SlowAkool()
+
+@pytest.mark.parametrize(("state", "token"), [(State.SUBMITTING, "token"), (State.DELIVERING, None)])
+async def test_who_stops_waits_for_the_answer_to_a_call_that_should_not_be_broken_off(
+    state: State, token: str | None
+) -> None:
+    """Else every deploy would leave jobs about which nobody knows whether they cost anything, or send videos twice."""
+    clock, pipeline = TurnableClock(), Slow()
     engine = create_async_engine("sqlite+aiosqlite://")
     database = Database(engine, clock.now)
     async with database.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    job = await insert_job(database, State.SUBMITTING, claim="ours")
+    job = await insert_job(database, state, claim="ours")
     stand_in: Any = pipeline
     tracker = Tracker(
         stand_in, Jobs(database), Ledger(database), clock, at_akool=1, spend_limit=None, changed=lambda: None
     )
-    work = asyncio.create_task(tracker.do((job, "token")))
+    work = asyncio.create_task(tracker.do((job, token)))
     await pipeline.begun.wait()
 
     work.cancel()

@@ -19,6 +19,8 @@ _PLAINLY = {
     "403": "the bucket refuses these credentials",
     "404": "there is no such bucket",
     "NoSuchBucket": "there is no such bucket",
+    "NoCredentialsError": "no credentials are set (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)",
+    "EndpointConnectionError": "nobody answers at its address",
 }
 
 Result = TypeVar("Result")
@@ -181,6 +183,7 @@ def _plain_errors() -> Iterator[None]:
             raise ObjectMissing from None
         raise StoreUnavailable(_PLAINLY.get(code, f"the bucket answers {code}")) from None
     except (BotoCoreError, HTTPError) as error:
-        raise StoreUnavailable(f"the bucket can't be used: {type(error).__name__}") from None
+        name = type(error).__name__
+        raise StoreUnavailable(f"the bucket can't be used: {_PLAINLY.get(name, name)}") from None
     except OSError as error:
         raise StoreUnavailable(f"a temporary file can't be used: {error.strerror}") from None
