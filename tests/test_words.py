@@ -1,6 +1,7 @@
 """Every message in every language: all there, with the same placeholders; and none of them outside of `bot/texts`."""
 
 import ast
+import asyncio
 import re
 import string
 from collections.abc import Iterator
@@ -156,13 +157,17 @@ async def test_a_german_is_spoken_to_in_german_until_they_choose_otherwise(tmp_p
 
 async def test_an_unhappy_job_is_told_in_every_language(tmp_path: Path) -> None:
     telegram = BotApi()
+
+    async def be_told(user_id: int, language: str) -> None:
+        words = words_for(language)
+        chat = telegram.private_chat(user_id, language_code=language.partition("_")[0])
+        await chat.send_photo(PHOTO)
+        await chat.send_voice(VOICE)
+        failure = await chat.wait_for(lambda message: message.buttons)
+        assert failure.text == words(texts.FAILURES["render_failed_face"], cost=words(texts.COST_NOTHING))
+        assert list(failure.buttons) == [words.plain(texts.BUTTON_OTHER_PHOTO)]
+
     async with world(tmp_path, telegram=telegram) as here:
-        for user_id, language in enumerate(FOREIGN, 70):
-            words = words_for(language)
+        for _ in FOREIGN:
             here.akool.fail_next_render("no face")
-            chat = telegram.private_chat(user_id, language_code=language.partition("_")[0])
-            await chat.send_photo(PHOTO)
-            await chat.send_voice(VOICE)
-            failure = await chat.wait_for(lambda message: message.buttons)
-            assert failure.text == words(texts.FAILURES["render_failed_face"], cost=words(texts.COST_NOTHING))
-            assert list(failure.buttons) == [words.plain(texts.BUTTON_OTHER_PHOTO)]
+        await asyncio.gather(*(be_told(user_id, language) for user_id, language in enumerate(FOREIGN, 70)))
