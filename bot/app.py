@@ -148,8 +148,8 @@ class Service:
         tracker = self._workers["tracker"]
         self._health = Health(
             clock,
-            database=Probe(database.check, clock, *DATABASE_ERRORS),
-            store=Probe(opened.store.check, clock, StoreError),
+            database=Probe("database", database.check, clock, *DATABASE_ERRORS),
+            store=Probe("store", opened.store.check, clock, StoreError),
             fetched_at=(lambda: self._poller.beat_at) if self._polls else None,
             beat_at=lambda: tracker.beat_at,
         )

@@ -14,15 +14,17 @@ _PATIENCE_SECONDS = 5  # a part that takes longer does not work, whatever it ans
 
 
 class Probe:
-    """One part's check. `troubles` are what it raises where the part does not work.
+    """The check of one part, whose `name` the log gives.
 
-    `worked_at` is when it was last seen to work (ms since the epoch), None: never.
+    `troubles` are what it raises where the part does not work. `worked_at` is when it was last seen to work (ms since
+    the epoch), None: never.
     """
 
     def __init__(
-        self, check: Callable[[], Coroutine[Any, Any, None]], clock: Clock, *troubles: type[Exception]
+        self, name: str, check: Callable[[], Coroutine[Any, Any, None]], clock: Clock, *troubles: type[Exception]
     ) -> None:
         self.worked_at: int | None = None
+        self._name = name
         self._check = check
         self._clock = clock
         self._troubles = troubles
@@ -42,7 +44,7 @@ class Probe:
         try:
             await self._check()
         except self._troubles as error:
-            log.warning("a part does not work", error=type(error).__name__)
+            log.warning("a part does not work", part=self._name, error=type(error).__name__)
             return False
         self.worked_at = self._clock.now()
         return True

@@ -26,7 +26,7 @@ class Part:
 
 async def test_many_who_ask_at_once_are_one_question() -> None:
     part = Part()
-    asking = Probe(part.check, TurnableClock(), OSError)
+    asking = Probe("part", part.check, TurnableClock(), OSError)
     everybody = asyncio.gather(*(asking.works() for _ in range(100)))
     await asyncio.sleep(0)
     part.answer.set()
@@ -42,7 +42,7 @@ async def test_a_part_that_does_not_answer_does_not_work_and_is_asked_once(monke
     """Until its answer comes, however late."""
     monkeypatch.setattr(probe, "_PATIENCE_SECONDS", 0.01)  # a constant, so that nobody waits
     part = Part()
-    asking = Probe(part.check, TurnableClock())
+    asking = Probe("part", part.check, TurnableClock())
     assert [await asking.works() for _ in range(3)] == [False] * 3
     assert part.asked == 1
 
