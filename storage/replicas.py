@@ -5,6 +5,7 @@ Both rest on advisory locks, which PostgreSQL takes back by itself when the conn
 pooler in session mode. SQLite has one process only, which may do everything.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
@@ -22,6 +23,7 @@ PATIENCE_MS = 10_000
 """Enough for a process that was just killed, or has its last seconds."""
 
 _PATIENCE_AT_THE_DOOR_MS = 25_000  # for others who have that patience
+_LET_GO_SECONDS = 2
 _LOCK_NOT_AVAILABLE = "55P03"
 _MARK = "replicas"
 
@@ -142,7 +144,7 @@ class Presence:
             )
         if not known[0]:
             await self._notices.keep(_MARK, self._secrets[0])
-        if is_first and not self._is_lonely:
+        if is_first:
             await _lock(session, "pg_advisory_unlock", _PRESENCE)
 
 
@@ -183,7 +185,10 @@ async def _lock(session: AsyncConnection, function: str, number: int) -> bool:
 
 
 async def _end(session: AsyncConnection) -> None:
-    """Close the connection for good: in the pool it would go on holding its locks."""
+    """Let go of its locks, and close the connection for good: in the pool it might go on holding them."""
+    with suppress(*DATABASE_ERRORS):
+        async with asyncio.timeout(_LET_GO_SECONDS):  # else PostgreSQL finds out by itself
+            await session.execute(text("SELECT pg_advisory_unlock_all()"))
     with suppress(*DATABASE_ERRORS):
         await session.invalidate()
     with suppress(*DATABASE_ERRORS):

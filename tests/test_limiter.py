@@ -130,3 +130,18 @@ async def test_in_no_second_are_there_more_than_thirty_messages(calls: Calls, cl
 
     most = max(sum(1 for at in made_at if start <= at < start + 1000) for start in made_at)
     assert 25 <= most <= 30
+
+
+async def test_a_429_for_a_message_is_heeded_by_those_who_share_the_rates(clock: TurnableClock) -> None:
+    """Another replica must not knock at a chat that has just been flooded by this one; other chats are open."""
+    rates = OwnRates(clock.now)
+    one, other = Calls(Limiter(clock, rates)), Calls(Limiter(clock, rates))
+    one.flood_seconds = 60
+    with pytest.raises(RetryAfter):
+        await one.make("sendVideo", 7)
+
+    with pytest.raises(RetryAfter):
+        await other.make("sendVideo", 7)
+    assert await other.make("sendVideo", 8) is True
+    clock.turn(seconds=60)
+    assert await other.make("sendVideo", 7) is True

@@ -62,3 +62,18 @@ async def test_a_restart_sweeps_only_where_less_is_to_be_kept_or_it_is_time(tmp_
             swept.append(store.swept)
 
     assert swept == [1, 1, 2, 3]
+
+
+async def test_while_another_replica_sweeps_it_is_not_swept(own_postgres_url: str, tmp_path: Path) -> None:
+    """The notice alone would let two of them begin, where one takes longer than the hours between."""
+    clock = TurnableClock()
+    store = Store(tmp_path / "media", MediaSigner([b"key"], "https://bot.example", now=lambda: 0))
+    await store.start()
+    async with (
+        open_database(own_postgres_url, now=clock.now) as one,
+        open_database(own_postgres_url, now=clock.now) as other,
+    ):
+        async with Held(other, Duty.SWEEPING).for_now(), sweeping(one, store, clock, retention_days=30):
+            assert store.swept == 0
+        async with sweeping(one, store, clock, retention_days=30):
+            assert store.swept == 1
