@@ -2,6 +2,7 @@
 
 from akool.client import ApiKey, Client, ClientCredentials, open_client
 from akool.errors import (
+    ABOUT_THE_ACCOUNT,
     Accepted,
     AkoolError,
     AnswerLost,
@@ -24,6 +25,7 @@ from akool.models import Callback, Video, VideoStatus
 from akool.webhook import open_callback, seal_callback
 
 __all__ = [
+    "ABOUT_THE_ACCOUNT",
     "Accepted",
     "AkoolError",
     "AnswerLost",

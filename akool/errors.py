@@ -165,6 +165,9 @@ class InvalidCallback(AkoolError):
     fault = Fault.OPERATOR
 
 
+ABOUT_THE_ACCOUNT = (OutOfCredit, InvalidToken, PermissionDenied)
+"""It is the account that is refused, so that every other job would be, too."""
+
 # The manual page's "Response Code Description" and the global list, https://docs.akool.com/ai-tools-suite/error-code;
 # the comments are AKOOL's words.
 CODES: MappingProxyType[int, type[AkoolError]] = MappingProxyType(

@@ -20,7 +20,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from akool import Accepted, AkoolError, InvalidToken, NotSent, OutOfCredit, PermissionDenied
+from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, NotSent
 from akool.errors import CODES
 from bot.version import VERSION
 from storage.jobs import OPEN, TERMINAL, Job, State
@@ -34,7 +34,6 @@ PlatformCollector(registry=REGISTRY)
 _LONG_SECONDS = (0.1, 0.5, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
 _CALL_SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 180)
 _LAG_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
-_ABOUT_THE_ACCOUNT = (InvalidToken, OutOfCredit, PermissionDenied)
 
 BUILD = Info("talkbot_build", "Which version runs", registry=REGISTRY)
 STATE_SECONDS = Histogram(
@@ -89,8 +88,8 @@ for _counter, _values in (
 ):
     for _value in _values:
         _counter.labels(_value)
-ACCOUNT_CODES = {str(code) for code, kind in CODES.items() if issubclass(kind, _ABOUT_THE_ACCOUNT)} | {
-    kind.__name__ for kind in _ABOUT_THE_ACCOUNT
+ACCOUNT_CODES = {str(code) for code, kind in CODES.items() if issubclass(kind, ABOUT_THE_ACCOUNT)} | {
+    kind.__name__ for kind in ABOUT_THE_ACCOUNT
 }
 for _value in sorted(ACCOUNT_CODES):
     RENDERS.labels("refused", _value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from akool import Accepted, AkoolError, CreateFailed, Fault, InvalidToken, OutOfCredit, PermissionDenied, Video
+from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, CreateFailed, Fault, Video
 from bot.clock import Clock
 from bot.metrics import RETRIES
 from bot.outcomes import DeliveryFailed
@@ -20,7 +20,6 @@ log = structlog.get_logger()
 
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
-_ACCOUNT_REFUSED = (OutOfCredit, InvalidToken, PermissionDenied)
 _FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
 
 # AKOOL documents no list of reasons for a failed render; these words stand in those that were seen.
@@ -44,7 +43,7 @@ class Setbacks:
         """A create call failed. Repeated is only one that was surely not accepted."""
         unknown = error.accepted is Accepted.UNKNOWN
         # Of an account that is refused the alarm says so, once.
-        needs_a_person = error.fault is Fault.OPERATOR and not isinstance(error, _ACCOUNT_REFUSED)
+        needs_a_person = error.fault is Fault.OPERATOR and not isinstance(error, ABOUT_THE_ACCOUNT)
         log.log(
             logging.ERROR if needs_a_person else logging.WARNING,
             "nobody knows whether AKOOL took the job" if unknown else "AKOOL did not take the job",
@@ -55,7 +54,7 @@ class Setbacks:
         )
         if unknown:
             await self.jobs.release(job, due_at=answer_expected_until)
-        elif isinstance(error, _ACCOUNT_REFUSED):
+        elif isinstance(error, ABOUT_THE_ACCOUNT):
             await self._pause(job, error)
         else:
             await self._again_or_end(job, error)
