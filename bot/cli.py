@@ -17,7 +17,7 @@ from bot.clock import Clock
 from bot.config import Settings, SettingsError
 from bot.resources import Keys
 from bot.telegram import TokenRefused
-from bot.watching import watched
+from bot.watching import observed
 from storage.copying import back_up, copy_database
 from storage.database import DatabaseError, open_reader
 from storage.jobs import Job, Jobs, State
@@ -84,7 +84,7 @@ async def _run(_options: argparse.Namespace) -> int:
     settings = Settings()  # type: ignore[call-arg]  # from the environment
     secrets = [*settings.secrets(), *Keys.of(settings).telegram_webhook]
     censor = logs.set_up(style=settings.log_format, level=settings.log_level, secrets=secrets)
-    with watched(settings, censor):
+    with observed(settings, censor):
         service = asyncio.create_task(_serve(settings), name="service")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, service)

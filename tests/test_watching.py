@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bot.config import Settings, SettingsError
 from bot.sandbox import BotApi
 from bot.watchdog import Watchdog
-from bot.watching import job_step, missing, step, watched
+from bot.watching import job_step, missing, observed, step
 from clocks import TurnableClock
 from databases import insert_job
 from journal import journal
@@ -80,7 +80,7 @@ async def test_sentry_hears_of_errors_with_their_job_and_of_no_secret(collector:
     wanted = settings(sentry_dsn=collector.url.replace("//", "//public@") + "/1")
     async with open_database(f"sqlite:///{tmp_path / 'bot.sqlite3'}", now=lambda: 1) as database:
         job = await insert_job(database, State.SAVING)
-    with journal(secrets=wanted.secrets()) as lines, watched(wanted, lines.censor), job_step("saving", job):
+    with journal(secrets=wanted.secrets()) as lines, observed(wanted, lines.censor), job_step("saving", job):
         local = f"{SECRET} and more"
         try:
             try:
@@ -109,7 +109,7 @@ def test_sentry_hears_the_last_words_of_a_process_that_ends_itself(collector: Co
     """They wait until they are sent, since nothing is tidied up after them."""
     wanted = settings(sentry_dsn=collector.url.replace("//", "//public@") + "/1")
     heard_at_the_end = []
-    with journal() as lines, watched(wanted, lines.censor):
+    with journal() as lines, observed(wanted, lines.censor):
         watchdog = Watchdog(
             {"tracker": lambda: 0},
             TurnableClock(),
@@ -126,7 +126,7 @@ async def test_spans_tell_of_each_step_of_a_job_and_of_its_requests_and_of_no_se
 ) -> None:
     telegram = BotApi(TOKEN)
     wanted = settings(otel_exporter_otlp_endpoint=collector.url, otel_exporter_otlp_headers="api-key=of-the-collector")
-    with journal(secrets=wanted.secrets()) as lines, watched(wanted, lines.censor):
+    with journal(secrets=wanted.secrets()) as lines, observed(wanted, lines.censor):
         async with world(tmp_path, telegram=telegram) as here:
             await video_in(await ask_for_video(here))
         with pytest.raises(RuntimeError), step("broken"):
@@ -181,7 +181,7 @@ def test_what_is_wanted_but_not_installed_is_a_problem_of_the_settings(
     assert missing(settings(**wanted)) == []
     monkeypatch.setitem(sys.modules, package, None)
     says = rf"{name} .*requirements-observability\.lock"
-    with pytest.raises(SettingsError, match=says), journal() as lines, watched(settings(**wanted), lines.censor):
+    with pytest.raises(SettingsError, match=says), journal() as lines, observed(settings(**wanted), lines.censor):
         pytest.fail("it runs all the same")
 
 
@@ -189,7 +189,7 @@ def test_nothing_of_it_is_loaded_where_it_is_not_wanted() -> None:
     """A bot without these settings needs none of these packages, and pays nothing for them."""
     wanted = settings()
     loaded = {name for name in sys.modules if name.startswith(("sentry_sdk", "opentelemetry"))}
-    with journal() as lines, watched(wanted, lines.censor), step("something"):
+    with journal() as lines, observed(wanted, lines.censor), step("something"):
         assert {name for name in sys.modules if name.startswith(("sentry_sdk", "opentelemetry"))} == loaded
 
 

@@ -25,7 +25,7 @@ def missing(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def watched(settings: Settings, censor: Censor) -> Iterator[None]:
+def observed(settings: Settings, censor: Censor) -> Iterator[None]:
     """Report to Sentry and OpenTelemetry until the end of the block; then send what is left, within seconds.
 
     Nothing leaves that the censor has not seen. Raises `SettingsError`.
