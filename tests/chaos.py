@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from balancer import Balancer
 from cases import Case
 from media_samples import sound
 from stage import Stage, small_portrait
+from storage.database import DATABASE_ERRORS, DatabaseError
 from storage.jobs import Job, Jobs
 from victims import Victim
 from world import free_port
@@ -142,7 +141,7 @@ class Chaos:
             try:
                 async with self.here.reading() as database:
                     return list(await Jobs(database).list())
-            except (SQLAlchemyError, OSError):  # it is down at the moment
+            except (*DATABASE_ERRORS, DatabaseError):  # it is down at the moment
                 await asyncio.sleep(0.1)
 
     async def _excuse(self, noted: list[Job]) -> None:
