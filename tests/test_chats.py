@@ -73,9 +73,12 @@ def place(here: World, clock: TurnableClock) -> Place:
 
 
 async def job_waits_for_its_chat(place: Place) -> None:
-    async with reading(place.here) as database:
-        while (await Jobs(database).list(chat_id=place.chat.id, limit=1))[0].reason != CHAT_GONE:
-            await asyncio.sleep(0.02)  # not turned meanwhile, or a lease would be over in the middle of a step
+    async def waits() -> None:
+        async with asyncio.timeout(60), reading(place.here) as database:
+            while (await Jobs(database).list(chat_id=place.chat.id, limit=1))[0].reason != CHAT_GONE:
+                await asyncio.sleep(0.02)
+
+    await passing(place.here, place.clock, place.chat, waits())
 
 
 async def unblocks(place: Place) -> None:

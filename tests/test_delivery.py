@@ -16,6 +16,7 @@ from bot.delivery import Delivery
 from bot.limiter import Limiter
 from bot.media import Studio
 from bot.outcomes import DeliveryFailed
+from bot.patience import LEASE_MS, SECOND_MS
 from bot.sandbox import BotApi
 from bot.sandbox.chats import Chat
 from bot.sandbox.server import HangUp
@@ -249,6 +250,21 @@ class Story:
     async def until(self, *states: State) -> Job:
         return await passing(self.here, self.clock, self.chat, job_in(self.here, self.chat, *states))
 
+    async def has_its_status(self) -> None:
+        """Wait until the job's status message is sent and noted."""
+        async with asyncio.timeout(60), reading(self.here) as database:
+            while (await Jobs(database).list(chat_id=self.chat.id))[0].status_message_id is None:
+                await asyncio.sleep(0.02)
+
+    async def turn_within_the_lease(self) -> None:
+        """Let time pass, but not faster than the lease of a job that is worked on is extended."""
+        self.clock.turn(seconds=LEASE_MS / SECOND_MS / 3)
+        async with asyncio.timeout(60), reading(self.here) as database:
+            kept_until = 0
+            while kept_until < self.clock.now() + LEASE_MS / 2:
+                [job] = await Jobs(database).list(chat_id=self.chat.id)
+                kept_until = job.due_at or 0
+
     async def tried(self, times: int) -> None:
         """Wait until so many sendVideo were made; no time passes meanwhile."""
         await self.here.telegram.wait_until(lambda: self.calls.count("sendVideo") >= times, timeout_seconds=60)
@@ -276,10 +292,7 @@ async def story(here: World, clock: TurnableClock) -> Story:
     here.akool.hold()
     story = Story(here, clock, await ask_for_video(here))
     await story.until(State.RENDERING)
-    await says(story.chat, "")
-    async with reading(here) as database:
-        while (await Jobs(database).list(chat_id=story.chat.id))[0].status_message_id is None:
-            clock.turn(seconds=1)
+    await passing(here, clock, story.chat, story.has_its_status())
     return story
 
 
@@ -340,10 +353,9 @@ async def test_a_delivery_that_cant_be_noted_at_once_is_held_on_to(story: Story,
     with capture_logs() as logged:
         async with refusing(here, "UPDATE OF video_message_id ON jobs"):
             await story.finish()
-            async with asyncio.timeout(60):
-                while sum("can't be noted" in line["event"] for line in logged) < 3:
-                    story.clock.turn(seconds=31)  # a trouble that goes on is said once a minute
-                    await asyncio.sleep(0.01)
+            await story.tried(1)
+            while sum("can't be noted" in line["event"] for line in logged) < 3:  # which is said once a minute
+                await story.turn_within_the_lease()
         await story.until(State.DELIVERED)
 
     assert story.calls == ["sendVideo"]

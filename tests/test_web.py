@@ -222,8 +222,9 @@ async def test_a_callback_that_came_too_early_silences_no_later_one(
     rendering = await render(here)
     await http.post(rendering.url, content=rendering.sealed())
     await here.akool.wait_until(lambda: rendering.questions == 1)
-    while (await job_in(here, rendering.chat, State.RENDERING)).claim is not None:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while (await job_in(here, rendering.chat, State.RENDERING)).claim is not None:
+            await asyncio.sleep(0.01)
     clock.turn(seconds=11)
     await http.post(rendering.url, content=rendering.sealed())
     await here.akool.wait_until(lambda: rendering.questions == 2)
