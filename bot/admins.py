@@ -15,7 +15,8 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.texts import Say
 from storage.breaker import Breaker
-from storage.jobs import Job, Jobs
+from storage.job import Job
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.peers import Access, Peers
 from storage.repeats import Repeats

@@ -34,8 +34,9 @@ from bot.version import VERSION
 from bot.watching import log_state
 from bot.web import Web
 from bot.webhook import Webhook, WebhookKeeper
-from storage.database import DATABASE_ERRORS, Database, open_database
-from storage.jobs import Job
+from storage.database import Database, open_database
+from storage.engine import DATABASE_ERRORS
+from storage.job import Job
 from storage.objects import MediaSigner, StoreError
 from storage.rates import rates_of
 from storage.replicas import Duty, Held

@@ -11,7 +11,7 @@ from bot.answers import answer, thread_of
 from bot.callers import Caller
 from bot.texts import Say
 from storage.drafts import Drafts, Half, Kind, is_complete
-from storage.jobs import State
+from storage.job import State
 from storage.repeats import Repeats
 
 _SOUND_NAMES = (

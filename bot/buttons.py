@@ -21,7 +21,8 @@ from bot.farewell import Farewell
 from bot.groups import Groups
 from bot.texts import LANGUAGES, Say, closest_language, words_for
 from storage.drafts import Drafts, Kind
-from storage.jobs import FREE, OPEN, Job, Jobs
+from storage.job import FREE, OPEN, Job
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.peers import Peers
 from storage.repeats import Repeats

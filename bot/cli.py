@@ -19,8 +19,10 @@ from bot.resources import Keys
 from bot.telegram import TokenRefused
 from bot.watching import observed
 from storage.copying import back_up, copy_database
-from storage.database import DatabaseError, open_reader
-from storage.jobs import Job, Jobs, State
+from storage.database import open_reader
+from storage.engine import DatabaseError
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.objects import StoreError
 
 log = structlog.get_logger()

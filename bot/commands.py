@@ -12,7 +12,8 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.outlooks import Outlooks
 from bot.texts import Button, Say
-from storage.jobs import FREE, OPEN, Job, Jobs, State
+from storage.job import FREE, OPEN, Job, State
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.peers import Peers
 from storage.quotas import Quotas

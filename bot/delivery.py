@@ -20,7 +20,7 @@ from bot.media import Clip, MediaRefused, Studio
 from bot.outcomes import DeliveryFailed, telling_apart
 from bot.sizes import TELEGRAMS_OWN
 from bot.texts import Say, words_for
-from storage.jobs import Job
+from storage.job import Job
 from storage.objects import ObjectStore
 
 _SEND_TIMEOUT_SECONDS = 180  # Telegram answers only after it has processed the video

@@ -9,7 +9,7 @@ from bot.health import Part
 from bot.metrics import REGISTRY
 from bot.worker import Worker
 from storage.alarms import Alarms
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 from storage.jobs import Jobs
 from storage.updates import Updates
 

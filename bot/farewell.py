@@ -12,7 +12,7 @@ from telegram import Bot
 from telegram.error import TelegramError
 
 from storage.forgetting import Forgetting
-from storage.jobs import TERMINAL, Job
+from storage.job import TERMINAL, Job
 from storage.objects import ObjectStore
 
 log = structlog.get_logger()

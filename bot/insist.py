@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from bot.clock import Clock
 from bot.troubles import Outage
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 
 Noted = TypeVar("Noted")
 

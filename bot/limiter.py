@@ -19,7 +19,7 @@ from telegram.ext import BaseRateLimiter
 from bot.clock import Clock
 from bot.outcomes import wait_seconds
 from bot.patience import MINUTE_MS, SECOND_MS
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 from storage.rates import Rate, Rates
 
 log = structlog.get_logger()

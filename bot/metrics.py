@@ -23,7 +23,7 @@ from prometheus_client import (
 from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, NotSent
 from akool.errors import CODES
 from bot.version import VERSION
-from storage.jobs import OPEN, TERMINAL, Job, State
+from storage.job import OPEN, TERMINAL, Job, State
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
 

@@ -6,7 +6,8 @@ from bot.patience import MINUTE_MS
 from bot.texts import Halt, Outlook
 from storage.breaker import Breaker
 from storage.drafts import incoming
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.repeats import Repeats
 

@@ -33,9 +33,10 @@ from bot.patience import DAY_MS, LEASE_MS, SECOND_MS, question_delay_ms
 from bot.results import Results, ResultUnavailable
 from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import words_for
-from storage.database import DATABASE_ERRORS
 from storage.drafts import Drafts, Half, Kind, incoming
-from storage.jobs import Job, Jobs, Overtaken, State, look_again
+from storage.engine import DATABASE_ERRORS
+from storage.job import Job, State
+from storage.jobs import Jobs, Overtaken, look_again
 from storage.ledger import SUBMIT_UNKNOWN, Ledger
 from storage.objects import ObjectStore, StoreError, new_key
 

@@ -10,7 +10,8 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.loops import alongside
 from bot.resources import Keys
-from storage.database import DATABASE_ERRORS, Database, DatabaseError
+from storage.database import Database
+from storage.engine import DATABASE_ERRORS, DatabaseError
 from storage.replicas import PATIENCE_MS, NotAlone, Presence
 
 log = structlog.get_logger()

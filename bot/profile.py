@@ -25,7 +25,7 @@ from bot import texts
 from bot.clock import Clock
 from bot.patience import HOUR_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.texts import LANGUAGES, in_language
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 from storage.notices import Notices
 from storage.replicas import Held
 

@@ -13,7 +13,8 @@ from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, crea
 from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from storage.alarms import Alarms
 from storage.breaker import Breaker
-from storage.jobs import CHAT_GONE, NOT_ALLOWED, Job, Jobs, State, look_again
+from storage.job import CHAT_GONE, NOT_ALLOWED, Job, State
+from storage.jobs import Jobs, look_again
 from storage.ledger import Ledger
 
 log = structlog.get_logger()

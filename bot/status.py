@@ -20,7 +20,8 @@ from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms
 from bot.texts import Say, words_for
 from bot.watching import job_step
 from storage.drafts import incoming
-from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.job import TERMINAL, Job, State
+from storage.jobs import Jobs
 from storage.notices import Notices
 from storage.peers import Peers
 from storage.statuses import Statuses

@@ -7,7 +7,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.patience import DAY_MS, HOUR_MS, SECOND_MS
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 from storage.notices import Notices
 from storage.objects import ObjectStore, StoreError
 from storage.replicas import Held

@@ -16,8 +16,9 @@ from bot.patience import LEASE_MS, SECOND_MS, backoff_ms
 from bot.pipeline import Pipeline
 from bot.troubles import Outage, will_pass
 from bot.watching import about_job, job_step
-from storage.database import DATABASE_ERRORS
-from storage.jobs import Job, Jobs, Overtaken, State
+from storage.engine import DATABASE_ERRORS
+from storage.job import Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.ledger import Ledger
 
 log = structlog.get_logger()

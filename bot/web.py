@@ -23,8 +23,9 @@ from bot.media_route import media_route
 from bot.metrics import CALLBACKS
 from bot.patience import SECOND_MS
 from bot.watching import about_job, step
-from storage.database import DATABASE_ERRORS
-from storage.jobs import Jobs, State
+from storage.engine import DATABASE_ERRORS
+from storage.job import State
+from storage.jobs import Jobs
 from storage.ledger import Call, Ledger
 from storage.objects import MediaSigner, ObjectStore
 

@@ -16,7 +16,7 @@ from telegram.ext import ExtBot
 from bot.clock import Clock
 from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES
-from storage.database import DATABASE_ERRORS
+from storage.engine import DATABASE_ERRORS
 from storage.notices import Notices
 from storage.replicas import Held
 

@@ -13,16 +13,8 @@ from sqlalchemy import Row, Table, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import (
-    DATABASE_ERRORS,
-    Clock,
-    DatabaseError,
-    async_url,
-    only_process,
-    open_database,
-    open_reader,
-    reading_engine,
-)
+from storage.database import Clock, open_database, open_reader
+from storage.engine import DATABASE_ERRORS, DatabaseError, async_url, only_process, reading_engine
 from storage.replicas import is_anyone_present
 from storage.schema import metadata, notices
 

@@ -15,7 +15,8 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.jobs import COLUMNS, Job, Overtaken, State, begin, change, entered, held, look_again, rung
+from storage.job import COLUMNS, Job, State
+from storage.jobs import Overtaken, begin, change, entered, held, look_again, rung
 from storage.quotas import Limits, refusal
 from storage.schema import jobs
 from storage.updates import mark_handled

@@ -6,7 +6,8 @@ from sqlalchemy import delete, insert, select
 
 from storage import peers
 from storage.database import Database
-from storage.jobs import COLUMNS, OPEN, TERMINAL, Job, State, change_all, entered
+from storage.job import COLUMNS, OPEN, TERMINAL, Job, State
+from storage.jobs import change_all, entered
 from storage.ledger import close_open_calls
 from storage.quotas import forgotten_video, is_counted
 from storage.schema import jobs, notices

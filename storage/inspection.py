@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from storage.database import DatabaseError, async_url, reading_engine, revision_of
+from storage.database import revision_of
+from storage.engine import DatabaseError, async_url, reading_engine
 from storage.replicas import is_anyone_present
 from storage.schema import REVISION
 from storage.upgrade import is_known

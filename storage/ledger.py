@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
-from storage.jobs import AT_AKOOL, COLUMNS, Job, Overtaken, State, change, entered, held, moved
+from storage.job import AT_AKOOL, COLUMNS, Job, State
+from storage.jobs import Overtaken, change, entered, held, moved
 from storage.quotas import spent_today
 from storage.schema import calls, jobs
 

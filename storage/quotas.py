@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.jobs import OPEN, Job, State
+from storage.job import OPEN, Job, State
 from storage.schema import calls, jobs, notices, peers
 
 _DAY_MS = 24 * 3600 * 1000

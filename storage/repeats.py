@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.drafts import PREPARED, Kind, ask_anew, drafts_of, incoming, is_complete, new_draft
-from storage.jobs import COLUMNS, RENDER_FAILED, Job, State, begin, change, rung
+from storage.job import COLUMNS, RENDER_FAILED, Job, State
+from storage.jobs import begin, change, rung
 from storage.schema import jobs
 from storage.updates import mark_handled
 

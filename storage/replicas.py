@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import DATABASE_ERRORS, Database, DatabaseError
+from storage.database import Database
+from storage.engine import DATABASE_ERRORS, DatabaseError
 from storage.notices import Notices
 
 _OURS = 7_461_004  # any number, the same in every replica

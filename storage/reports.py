@@ -7,7 +7,8 @@ from statistics import median
 from sqlalchemy import func, select
 
 from storage.database import Database
-from storage.jobs import COLUMNS, Job, Jobs, State
+from storage.job import COLUMNS, Job, State
+from storage.jobs import Jobs
 from storage.quotas import spent_today
 from storage.schema import jobs
 from storage.updates import Updates

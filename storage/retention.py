@@ -8,7 +8,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select, union_all, update
 
 from storage.database import Database
-from storage.jobs import TERMINAL
+from storage.job import TERMINAL
 from storage.schema import jobs
 
 _KEYS = (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key)

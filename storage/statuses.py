@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Integer, bindparam, case, select, update
 
 from storage.database import Database, among
-from storage.jobs import COLUMNS, Job
+from storage.job import COLUMNS, Job
 from storage.schema import jobs
 
 # Built once, since it runs many times a job, and building it costs more than running it.

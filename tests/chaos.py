@@ -14,8 +14,9 @@ from balancer import Balancer
 from cases import Case
 from media_samples import sound
 from stage import Stage, small_portrait
-from storage.database import DATABASE_ERRORS, DatabaseError
-from storage.jobs import Job, Jobs
+from storage.engine import DATABASE_ERRORS, DatabaseError
+from storage.job import Job
+from storage.jobs import Jobs
 from victims import Victim
 from world import free_port
 

@@ -11,8 +11,10 @@ import pytest_asyncio
 from sqlalchemy import NullPool, delete, insert, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from storage.database import Database, async_url, open_database
-from storage.jobs import COLUMNS, TERMINAL, Job, Jobs, State
+from storage.database import Database, open_database
+from storage.engine import async_url
+from storage.job import COLUMNS, TERMINAL, Job, State
+from storage.jobs import Jobs
 from storage.schema import jobs, metadata, notices
 
 ENGINES = ("sqlite", "postgres")

@@ -13,7 +13,8 @@ from bot.sweeper import Sweeper
 from simulated_hooks import Trouble
 from simulated_media import SimulatedStore, mark_of, marks_in
 from simulation import World
-from storage.jobs import TERMINAL, Job, Jobs, State
+from storage.job import TERMINAL, Job, State
+from storage.jobs import Jobs
 from storage.ledger import Call, Ledger
 from storage.notices import Notices
 from storage.retention import Retention

@@ -30,7 +30,7 @@ from bot.telegram import build_application
 from network import AKOOL, BOT, TELEGRAM, Incarnation, Network
 from simulated_hooks import Fault, Hook, Hooks, PlainDatabase, SimulatedDatabase, Trouble, Wire
 from simulated_media import CheapStudio, SimulatedStore, Vault, photo, render, voice
-from storage.jobs import TERMINAL
+from storage.job import TERMINAL
 from storage.objects import MediaSigner
 from storage.rates import OwnRates
 from virtual_loop import Process

@@ -27,7 +27,8 @@ from bot.sandbox.chats import Chat
 from bot.sweeper import Sweeper
 from s3_servers import BUCKET, s3_environment, s3_store
 from storage.database import Database, open_database, open_reader
-from storage.jobs import Job, Jobs
+from storage.job import Job
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.notices import Notices
 from storage.objects import LocalStore, MediaSigner, ObjectStore

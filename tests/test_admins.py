@@ -11,7 +11,7 @@ from bot.sandbox.chats import Chat
 from clocks import TurnableClock
 from media_samples import sound
 from scenes import all_handled, ask, job_in, passing, says, video_in
-from storage.jobs import State
+from storage.job import State
 from world import PHOTO, World, world
 
 VOICE = sound(seconds=1)

@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from databases import Clock, insert_job, reload, until_waiting
 from storage.breaker import Breaker
 from storage.database import Database
-from storage.jobs import AT_AKOOL, Jobs, State
+from storage.job import AT_AKOOL, State
+from storage.jobs import Jobs
 from storage.ledger import Call, Ledger
 from storage.schema import calls
 from storage.schema import jobs as jobs_table

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from databases import Clock, insert_job
 from storage.breaker import Breaker
 from storage.database import Database
-from storage.jobs import State
+from storage.job import State
 from storage.ledger import Ledger
 from storage.schema import breaker as table
 

@@ -12,7 +12,8 @@ from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
 from scenes import job_in, new_chat, passing, reading, says, video_in
-from storage.jobs import CHAT_GONE, Job, Jobs, State
+from storage.job import CHAT_GONE, Job, State
+from storage.jobs import Jobs
 from world import PHOTO, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

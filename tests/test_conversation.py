@@ -16,7 +16,7 @@ from bot.sandbox.videos import Video
 from clocks import TurnableClock
 from media_samples import portrait, quarters, saved, sound
 from scenes import all_handled, ask, job_in, new_chat, says, toast, video_in
-from storage.jobs import State
+from storage.job import State
 from world import World, render_cheaply, world
 
 PHOTO = saved(portrait(), "JPEG")

@@ -10,8 +10,9 @@ from sqlalchemy import Integer, Table, Text, delete, insert, select, text
 
 from databases import ENGINES, Clock, insert_job, note, noted
 from storage.copying import back_up, copy_database
-from storage.database import Database, DatabaseError, open_database, open_reader
-from storage.jobs import State
+from storage.database import Database, open_database, open_reader
+from storage.engine import DatabaseError
+from storage.job import State
 from storage.replicas import Presence
 from storage.schema import jobs, metadata, updates
 

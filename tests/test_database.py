@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, NullPool, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from databases import Clock, note, noted
-from storage.database import DatabaseError, async_url, open_database, open_reader
+from storage.database import _MIGRATION_LOCK, open_database, open_reader
+from storage.engine import DatabaseError, async_url
 from storage.schema import REVISION, metadata, notices
 from storage.upgrade import configuration
 
@@ -97,6 +100,29 @@ async def test_replicas_that_start_together_migrate_once(own_postgres_url: str, 
     await asyncio.gather(*map(start, "abc"))
     async with open_reader(own_postgres_url, now=clock) as database:
         assert await noted(database) == {"a", "b", "c"}
+
+
+async def test_a_migration_may_take_longer_than_any_statement(own_postgres_url: str, clock: Clock) -> None:
+    """As may another replica's, which one waits for."""
+    brief = 0.2
+    migrating = create_async_engine(async_url(own_postgres_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    async with migrating.connect() as connection, AsyncExitStack() as stack:
+        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        opening = asyncio.create_task(
+            stack.enter_async_context(open_database(own_postgres_url, now=clock, statement_seconds=brief))
+        )
+        waited = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+            " AND clock_timestamp() - query_start > make_interval(secs => :brief)"
+        )
+        async with asyncio.timeout(30):
+            while not opening.done() and not await connection.scalar(waited, {"brief": 2 * brief}):
+                await asyncio.sleep(0.01)
+        await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
+        database = await opening
+        with pytest.raises(TimeoutError):
+            async with database.begin() as patient:
+                await patient.execute(text("SELECT pg_sleep(30)"))
 
 
 # --- SQLite: one connection in one process ---

@@ -28,7 +28,8 @@ from databases import insert_job
 from media_samples import video as sample
 from scenes import ask_for_video, job_in, passing, reading, refusing, says, video_in
 from storage.database import open_database
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.objects import LocalStore, MediaSigner, Verdict, new_key
 from storage.rates import OwnRates
 from world import VOICE, World, tiny_mp4, world

@@ -8,7 +8,8 @@ import pytest
 from databases import Clock, insert_job
 from storage.database import Database
 from storage.drafts import Drafts, Half, Kind, incoming, is_complete
-from storage.jobs import OPEN, Job, Jobs, Overtaken, State
+from storage.job import OPEN, Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.quotas import Limits, Quotas
 from storage.updates import Updates
 

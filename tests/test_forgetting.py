@@ -9,7 +9,8 @@ from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
 from storage.drafts import Drafts, Half, Kind
 from storage.forgetting import Forgetting
-from storage.jobs import OPEN, TERMINAL, Job, Jobs, Overtaken, State
+from storage.job import OPEN, TERMINAL, Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.ledger import Arrival, Ledger
 from storage.peers import Access, Peer, Peers
 from storage.quotas import Limits, Quotas

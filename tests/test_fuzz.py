@@ -27,7 +27,7 @@ from bot.resources import Keys
 from clocks import TurnableClock
 from kills import TORTURE
 from scenes import ask_for_video, calls_of, job_in, passing, video_in
-from storage.jobs import State
+from storage.job import State
 from storage.objects import MediaSigner, new_key
 from world import World, world
 

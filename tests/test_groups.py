@@ -12,7 +12,7 @@ from bot.sandbox import BotApi
 from bot.sandbox.chats import Chat, Message
 from media_samples import portrait, saved, sound
 from scenes import all_handled, ask, job_in, new_chat, says, toast, video_in
-from storage.jobs import State
+from storage.job import State
 from world import PHOTO, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -24,7 +24,7 @@ from bot.sandbox.stand_in import Call
 from plans import hooks_on_the_way, tell, universe
 from simulated_hooks import Fault, Hook, Trouble
 from simulation import World
-from storage.jobs import Job
+from storage.job import Job, State
 from storage.ledger import Ledger
 from storage.schema import calls, jobs, updates
 from storage.updates import Updates
@@ -72,7 +72,7 @@ async def admit_off_the_books(
 ) -> tuple[Job, str] | None:
     """The state changes, but no call is written down."""
     claimed = {"claim": secrets.token_hex(8), "due_at": now + lease_ms, "rung": 0, "submitted_at": now}
-    submitting = storage.jobs.entered(storage.jobs.State.SUBMITTING, now) | claimed
+    submitting = storage.jobs.entered(State.SUBMITTING, now) | claimed
     job = await storage.jobs.change(connection, jobs.c.id == job_id, submitting)
     return (job, secrets.token_urlsafe(24)) if job else None
 

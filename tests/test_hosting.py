@@ -8,7 +8,7 @@ import pytest
 
 from bot.sandbox import Akool
 from s3_servers import BUCKET, s3_environment, s3_store
-from storage.jobs import State
+from storage.job import State
 from world import PHOTO, VOICE, render_cheaply, tiny_mp4, world
 
 

@@ -20,7 +20,8 @@ from journal import journal, restored_logging
 from scenes import ask_for_video, passing, video_in
 from storage.database import open_database
 from storage.drafts import new_draft
-from storage.jobs import State, begin
+from storage.job import State
+from storage.jobs import begin
 from world import world
 
 CREATE, LOOK = "createbytalkingphoto", "infobymodelid"

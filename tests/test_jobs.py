@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from databases import Clock, insert_job, reload
 from storage.database import Database, open_database
-from storage.jobs import OPEN, TERMINAL, TRANSITIONS, Job, Jobs, Overtaken, State
+from storage.job import OPEN, TERMINAL, TRANSITIONS, Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.statuses import Statuses
 from storage.updates import Updates
 

@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
-from storage.jobs import FREE, OPEN, Job, Jobs, Overtaken, State
+from storage.job import FREE, OPEN, Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.ledger import SUBMIT_UNKNOWN, Arrival, Call, Ledger
 from storage.schema import calls
 

@@ -13,7 +13,8 @@ from databases import insert_job, reload
 from storage.database import Database
 from storage.drafts import Drafts, Half, Kind
 from storage.forgetting import Forgetting
-from storage.jobs import Job, Jobs, Overtaken, State
+from storage.job import Job, State
+from storage.jobs import Jobs, Overtaken
 from storage.objects import LocalStore, MediaSigner, StoreUnavailable, new_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bot.sandbox import Akool, BotApi
 from storage.database import open_database
-from storage.jobs import State
+from storage.job import State
 from storage.ledger import Ledger
 from world import PHOTO, VOICE, World, render_cheaply, tiny_mp4, world
 

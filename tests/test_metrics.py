@@ -19,7 +19,8 @@ from clocks import TurnableClock
 from scenes import ask_for_video, calls_of, job_in, new_chat, passing, says, video_in
 from storage.alarms import Alarms
 from storage.database import Database
-from storage.jobs import Jobs, State
+from storage.job import State
+from storage.jobs import Jobs
 from storage.updates import Updates
 from world import World, render_cheaply, world
 

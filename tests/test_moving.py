@@ -16,7 +16,7 @@ from bot.sandbox.chats import Chat
 from s3_servers import ACCESS_KEY_ID, BUCKET, REGION, SECRET_ACCESS_KEY, s3_store
 from scenes import job_in, says, send_pair, video_in
 from storage.copying import back_up
-from storage.jobs import State
+from storage.job import State
 from world import PHOTO, VOICE, World, bot_beside, free_port, render_cheaply
 
 

@@ -18,7 +18,7 @@ from clocks import TurnableClock
 from media_samples import sound
 from s3_servers import BUCKET, s3_environment
 from scenes import ask_for_video, calls_of, job_in, new_chat, passing, refusing, says, video_in
-from storage.jobs import State
+from storage.job import State
 from test_cli import PATIENCE_SECONDS, Environment, akool, environment, start, telegram  # noqa: F401 - fixtures
 from world import PHOTO, World, free_port, render_cheaply, world
 

@@ -13,7 +13,7 @@ from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import portrait, quarters, saved, sound
 from scenes import all_handled, ask, job_in, new_chat, passing, says, toast, video_in
-from storage.jobs import Job, State
+from storage.job import Job, State
 from world import PHOTO, World, tiny_mp4, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

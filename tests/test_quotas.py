@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
 from storage.drafts import Drafts
-from storage.jobs import OPEN, TERMINAL, Job, State
+from storage.job import OPEN, TERMINAL, Job, State
 from storage.ledger import Ledger
 from storage.peers import Peers
 from storage.quotas import Left, Limits, Quotas

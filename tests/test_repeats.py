@@ -9,7 +9,8 @@ import pytest
 from databases import Clock, insert_job
 from storage.database import Database
 from storage.drafts import Drafts, Half, Kind
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.repeats import Repeats
 from storage.updates import Updates
 

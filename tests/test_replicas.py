@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from databases import Clock, cut_connections
-from storage.database import DATABASE_ERRORS, Database, open_database
+from storage.database import Database, open_database
+from storage.engine import DATABASE_ERRORS
 from storage.replicas import Duty, Held, NotAlone, Presence
 
 

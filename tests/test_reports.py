@@ -4,7 +4,7 @@ import pytest
 
 from databases import Clock, insert_job
 from storage.database import Database
-from storage.jobs import State
+from storage.job import State
 from storage.ledger import Ledger
 from storage.reports import Report, Reports
 from storage.updates import Updates

@@ -14,7 +14,7 @@ from bot.sandbox import Akool
 from bot.sandbox.stand_in import Fault
 from clocks import TurnableClock
 from scenes import ask_for_video, job_in, passing, says, video_in
-from storage.jobs import State
+from storage.job import State
 from world import render_cheaply, tiny_mp4, world
 
 VIDEO = bytes(range(256)) * 4096  # a megabyte

@@ -4,7 +4,8 @@ import pytest
 
 from databases import Clock, insert_job, reload
 from storage.database import Database
-from storage.jobs import CHAT_GONE, Jobs, State
+from storage.job import CHAT_GONE, State
+from storage.jobs import Jobs
 from storage.peers import Peers
 from storage.repeats import Repeats
 from storage.retention import Retention

@@ -23,8 +23,8 @@ from bot.spellings import any_spelling
 from bot.telegram import TokenRefused
 from clocks import TurnableClock
 from scenes import ask_for_video, job_in, passing
-from storage.database import DatabaseError
-from storage.jobs import State
+from storage.engine import DatabaseError
+from storage.job import State
 from storage.objects import StoreError
 from world import World, render_cheaply, world
 

@@ -19,7 +19,8 @@ from bot.sandbox.stand_in import Fault
 from media_samples import SOUNDS, png, portrait, quarters, saved, sound, video
 from scenes import new_chat, reading, says
 from storage.drafts import incoming
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from world import World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -7,7 +7,8 @@ from sqlalchemy import insert
 
 from databases import Clock, insert_job, reload
 from storage.database import Database
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.schema import calls
 from storage.statuses import Statuses

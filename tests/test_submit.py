@@ -20,7 +20,7 @@ from bot.sandbox.stand_in import Fault
 from bot.sandbox.videos import COMPLETED
 from clocks import TurnableClock
 from scenes import ask_for_video, calls_of, job_in, passing, reading, refusing, says, send_pair, video_in
-from storage.jobs import Job, State
+from storage.job import Job, State
 from storage.schema import alarms as table_of_alarms
 from world import World, render_cheaply, world
 

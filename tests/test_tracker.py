@@ -11,7 +11,8 @@ from clocks import TurnableClock
 from databases import insert_job
 from storage.breaker import Breaker
 from storage.database import Database
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 from storage.ledger import Ledger
 from storage.schema import metadata
 

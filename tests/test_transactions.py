@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from databases import Clock, note, noted
-from storage.database import Database, DatabaseError, open_database
+from storage.database import Database, open_database
+from storage.engine import DatabaseError
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -25,7 +25,7 @@ from databases import insert_job
 from journal import journal
 from scenes import ask_for_video, video_in
 from storage.database import open_database
-from storage.jobs import State
+from storage.job import State
 from world import world
 
 SECRET = "an-api-key-of-ours"

@@ -17,7 +17,7 @@ from bot.sandbox import Video
 from bot.sandbox.chats import Chat
 from clocks import TurnableClock
 from scenes import ask_for_video, calls_of, delete_row, job_in, new_chat, passing, refusing, video_in
-from storage.jobs import State
+from storage.job import State
 from storage.objects import LocalStore, MediaSigner, new_key
 from world import World, world
 

@@ -19,7 +19,7 @@ from bot.texts import LANGUAGES, closest_language, in_language, words_for
 from bot.texts.words import LOCALES
 from media_samples import sound
 from scenes import ask, job_in, says, toast, video_in
-from storage.jobs import State
+from storage.job import State
 from world import PHOTO, world
 
 BOT = Path(texts.__file__).parent.parent

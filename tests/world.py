@@ -20,7 +20,8 @@ from bot.config import Settings
 from bot.sandbox import Akool, BotApi
 from bot.sandbox.chats import Chat, Message
 from storage.database import open_reader
-from storage.jobs import Job, Jobs, State
+from storage.job import Job, State
+from storage.jobs import Jobs
 
 SAMPLES = Path(__file__).parent.parent / "bot" / "sandbox" / "samples"
 PHOTO = SAMPLES / "photo.jpg"

@@ -2,7 +2,7 @@
 
 from bot.doctor.patient import Patient
 from bot.doctor.report import Finding, ok, problem, warning
-from storage.database import DATABASE_ERRORS, DatabaseError
+from storage.engine import DATABASE_ERRORS, DatabaseError
 from storage.inspection import Inspection, Schema, inspect_database
 
 

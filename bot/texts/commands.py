@@ -2,7 +2,7 @@
 
 from bot.texts.saying import Button, Say
 from bot.texts.words import LANGUAGES, N_, NN_, Words, in_language
-from storage.jobs import Job
+from storage.job import Job
 from storage.quotas import Left
 
 WELCOME = N_(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE, UNKNOWN_FILE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
-from storage.jobs import Job
+from storage.job import Job
 from storage.ledger import SUBMIT_UNKNOWN
 
 COST_NOTHING = N_("Nothing was spent.")

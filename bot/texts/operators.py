@@ -6,7 +6,7 @@ from html import escape
 from bot.texts.saying import Say
 from bot.texts.words import N_, Words
 from storage.breaker import Pause
-from storage.jobs import Job
+from storage.job import Job
 from storage.ledger import Call
 from storage.peers import Access, Peer
 from storage.reports import Report

@@ -8,7 +8,7 @@ from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
 from storage.drafts import Kind, incoming
-from storage.jobs import NOT_ALLOWED, Job, State
+from storage.job import NOT_ALLOWED, Job, State
 from storage.ledger import SUBMIT_UNKNOWN
 
 STATUS_NOTHING_YET = N_("Send me a photo, and then a voice note.")

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars
 
-from storage.jobs import Job
+from storage.job import Job
 
 log = structlog.get_logger()
 
