@@ -101,7 +101,7 @@ async def passing(here: World, clock: TurnableClock, chat: Chat, event: Coroutin
 def _idle_seconds(job: Job, clock: TurnableClock) -> float:
     """How long to let the job wait: as long as it will, unless it is worked on or waits for somebody."""
     if job.claim is not None:
-        return 1
+        return 0.3
     waits_for_somebody = job.state in {State.COLLECTING, State.RENDERING} or job.reason in {CHAT_GONE, SUBMIT_UNKNOWN}
     if job.due_at is None or waits_for_somebody:
         return 3

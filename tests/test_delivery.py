@@ -35,6 +35,7 @@ from storage.rates import OwnRates
 from world import VOICE, World, tiny_mp4, world
 
 DAY_SECONDS = 24 * 3600
+FLOOD_SECONDS = 600
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
@@ -365,13 +366,13 @@ async def test_a_delivery_that_cant_be_noted_at_once_is_held_on_to(story: Story,
 @in_module_loop
 @pytest.mark.parametrize("method", ["editMessageText", "sendChatAction", "deleteMessage"])
 async def test_a_flood_of_status_edits_never_holds_up_the_video(method: str, story: Story) -> None:
-    story.goes_wrong(method, 429, retry_after=600, times=1000)
+    story.goes_wrong(method, 429, retry_after=FLOOD_SECONDS, times=1000)
     began_at = story.clock.now()
     await story.finish()
     await story.until(State.DELIVERED)
 
     assert story.calls == ["sendVideo"]
-    assert story.clock.now() - began_at < 60_000
+    assert story.clock.now() - began_at < FLOOD_SECONDS * 1000
 
 
 @in_module_loop
