@@ -30,6 +30,7 @@ from bot.resources import Keys
 from bot.server import Lobby, serving
 from bot.sweeper import Sweeper
 from bot.telegram import build_application, log_in
+from bot.troubles import Outage
 from bot.version import VERSION
 from bot.watching import log_state
 from bot.web import Web
@@ -173,6 +174,7 @@ class Service:
                 health=self._health.parts,
                 clock=clock,
             ).text,
+            unstored=Outage(clock, "what comes in can't be stored"),
         )
 
     async def start(self) -> None:

@@ -22,6 +22,7 @@ from bot.health import Part
 from bot.media_route import media_route
 from bot.metrics import CALLBACKS
 from bot.patience import SECOND_MS
+from bot.troubles import Outage
 from bot.watching import about_job, step
 from storage.engine import DATABASE_ERRORS
 from storage.job import State
@@ -55,6 +56,7 @@ class Web:
     ring: Callable[[], None]
     readiness: Callable[[], Awaitable[Mapping[str, Part]]]
     metrics: Callable[[], Awaitable[bytes]]
+    unstored: Outage
 
     def application(self) -> Starlette:
         routes = [
@@ -79,9 +81,10 @@ class Web:
         """
         try:
             await self._take_callback(request.path_params["token"], request)
-        except DATABASE_ERRORS:  # AKOOL comes again, and else we ask
-            log.warning("a callback can't be stored", exc_info=True)
+        except DATABASE_ERRORS as error:  # AKOOL comes again, and else we ask
+            self.unstored.goes_on(error, exc_info=True)
             raise HTTPException(429) from None  # no fault of the caller's, but only a later try can help
+        self.unstored.is_over()
         return Response(status_code=200)
 
     async def _take_callback(self, token: str, request: Request) -> None:
@@ -153,9 +156,10 @@ class Web:
             raise HTTPException(400) from None
         try:
             await self.take_updates([update])
-        except DATABASE_ERRORS:  # Telegram sends it again
-            log.warning("an update can't be stored", exc_info=True)
+        except DATABASE_ERRORS as error:  # Telegram sends it again
+            self.unstored.goes_on(error, exc_info=True)
             raise HTTPException(503) from None
+        self.unstored.is_over()
         return Response(status_code=200)
 
     # --- health ---

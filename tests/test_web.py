@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from akool.webhook import seal_callback
 from bot.resources import Keys
@@ -173,12 +174,16 @@ async def test_a_callback_that_tells_no_end_is_taken_and_rings_nothing(
 
 
 async def test_a_callback_that_cant_be_stored_is_not_answered_200(untouched: Render, http: httpx.AsyncClient) -> None:
-    """So AKOOL repeats it."""
-    async with refusing(untouched.here, "UPDATE ON calls"):
-        response = await http.post(untouched.url, content=untouched.sealed())
+    """So AKOOL repeats it; the log says once that it had to."""
+    with capture_logs() as logged:
+        async with refusing(untouched.here, "UPDATE ON calls"):
+            responses = [await http.post(untouched.url, content=untouched.sealed()) for _ in range(3)]
+        await http.post(untouched.url, content=untouched.sealed(status=2))
 
-    assert response.status_code == 429
+    assert [response.status_code for response in responses] == [429] * 3
     assert await untouched.heard() == 0
+    about_it = [line["log_level"] for line in logged if "what comes in can't be stored" in line.values()]
+    assert about_it == ["warning", "info"]
 
 
 async def test_a_late_callback_about_a_job_that_was_forgotten_is_taken(here: World, http: httpx.AsyncClient) -> None:
