@@ -94,8 +94,9 @@ class Buttons:
                 return await self._send_again(query, job)
             case "another" | "keep" if job.state in OPEN:
                 return texts.SEND_PHOTO if what == "another" else texts.WILL_COME
-            case "cancel" if await self.ledger.cancel(job.id, states=OPEN):
-                return texts.CANCELLED if job.state in FREE else texts.CANCELLED_PAID
+            case "cancel":
+                cancelled = await self.ledger.cancel(job.id, states=OPEN)
+                return texts.cancelled(cancelled) if cancelled else texts.TOO_LATE
         act, said = self._guarded.get(what, (None, texts.TOO_LATE))
         return said if act is not None and await act(job.id, user_id=job.user_id) else texts.TOO_LATE
 
@@ -114,8 +115,8 @@ class Buttons:
 
     async def _stop(self, caller: Caller, query: CallbackQuery, job: Job) -> str:
         """One of several jobs is to be cancelled: at once where it costs nothing, else only after a question."""
-        if await self.ledger.cancel(job.id, states=FREE):
-            return texts.CANCELLED
+        if cancelled := await self.ledger.cancel(job.id, states=FREE):
+            return texts.cancelled(cancelled)
         if job.state not in OPEN:
             return texts.TOO_LATE
         await replace(query, texts.already_paid(caller.words, job))

@@ -57,8 +57,8 @@ class Commands:
             say = Say(words(texts.CANCEL_WHICH), buttons)
         elif not standing:
             say = Say(words(texts.NOTHING_OPEN))
-        elif await self.ledger.cancel(standing[0][0].id, states=FREE):
-            say = Say(words(texts.CANCELLED))
+        elif cancelled := await self.ledger.cancel(standing[0][0].id, states=FREE):
+            say = Say(words(texts.cancelled(cancelled)))
         else:
             say = texts.already_paid(words, standing[0][0])
         self.ring()

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import structlog
 
@@ -222,7 +223,7 @@ class Pipeline:
         if video is not None and video.status is akool.VideoStatus.FAILED:
             log.warning("AKOOL could not make a video", why=video.failure_reason)
             charged = bool(video.deduction_credit)
-            return await self._leave_akool(job, State.FAILED, reason=why_not_rendered(video), paid=int(charged))
+            return await self._leave_akool(job, State.FAILED, reason=why_not_rendered(video), charged=charged)
         if gives_up:
             return await self._leave_akool(job, State.FAILED, reason="render_timeout")
         asked = job.attempts + 1
@@ -230,7 +231,7 @@ class Pipeline:
         await self.jobs.release(job, due_at=now + self._next_question_ms(asked), attempts=asked)
         return None
 
-    async def _leave_akool(self, job: Job, state: State, **columns: object) -> Job:
+    async def _leave_akool(self, job: Job, state: State, **columns: Any) -> Job:
         job = await self.ledger.close(job, outcome="accepted", state=state, **columns)
         self.ring()  # a place is free
         return job

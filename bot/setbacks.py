@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -78,9 +79,9 @@ class Setbacks:
         if is_about_media:  # so the account itself is all right
             await self.are_over()
         reason = "media_refused" if is_about_media else "akool_refused" if not error.retryable else "akool_busy"
-        attempts = job.attempts if job.reason == reason else 0  # each trouble has its own patience
         now = self.clock.now()
-        refused_at = job.refused_at or now
+        is_known = job.reason == reason  # each trouble has its own patience
+        attempts, refused_at = (job.attempts, job.refused_at or now) if is_known else (0, now)
         again_ms = create_again_after_ms(error, attempts=attempts, refused_for_ms=now - refused_at)
         if again_ms is None:
             await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
@@ -89,7 +90,7 @@ class Setbacks:
                 job, due_at=now + again_ms, attempts=attempts + 1, refused_at=refused_at, reason=reason
             )
 
-    async def _back_into_queue(self, job: Job, **columns: int | str | None) -> None:
+    async def _back_into_queue(self, job: Job, **columns: Any) -> None:
         RETRIES.labels(job.state).inc()
         await self.ledger.close(job, outcome="refused", state=State.QUEUED, claim=None, **columns)
 

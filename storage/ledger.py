@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, insert, select, text, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.breaker import IS_SHUT, places_left
@@ -139,13 +139,16 @@ class Ledger:
                 changed = await change(connection, jobs.c.id == call.job_id, {"paid": 1})
             return Arrival(changed or job)
 
-    async def close(self, job: Job, *, outcome: str, state: State, **columns: Any) -> Job:
+    async def close(self, job: Job, *, outcome: str, state: State, charged: bool | None = None, **columns: Any) -> Job:
         """Close the job's open call and move the job on, in one transaction.
 
-        A call that was accepted stays so, whatever the outcome of its job. Raises `Overtaken`, and leaves the call
+        A call that was accepted stays so, whatever the outcome of its job. `charged`: whether it cost something, where
+        AKOOL tells; what an earlier call of the job may have cost stays. Raises `Overtaken`, and leaves the call
         open, where the job has moved on without us.
         """
         now = self._database.now()
+        if charged is not None:
+            columns["paid"] = 1 if charged else case((_another_may_have_cost(job), 1), else_=0)
         async with self._database.begin() as connection:
             changed = await change(connection, held(job), moved(job, state, now) | columns)
             if changed is None:
@@ -155,7 +158,7 @@ class Ledger:
 
     async def risk_again(self, job_id: int, *, user_id: int) -> bool:
         """The owner wants another try although the last call may have been charged: back into the queue."""
-        again = {"reason": None, "due_at": self._database.now(), "claim": None}
+        again = {"reason": None, "refused_at": None, "due_at": self._database.now(), "claim": None}
         return await self._decide(job_id, user_id, State.QUEUED, again)
 
     async def leave(self, job_id: int, *, user_id: int) -> bool:
@@ -210,6 +213,12 @@ class Ledger:
         statement = select(*_CALL).where(calls.c.job_id == job_id).order_by(calls.c.created_at)
         async with self._database.begin() as connection:
             return [Call(*row) for row in await connection.execute(statement)]
+
+
+def _another_may_have_cost(job: Job) -> ColumnElement[bool]:
+    """Whether another call of the job than the one that its video comes from may have cost something."""
+    is_another = calls.c.akool_id.is_distinct_from(job.akool_id)
+    return exists().where(calls.c.job_id == job.id, is_another, calls.c.outcome.is_distinct_from("refused"))
 
 
 def _takes_a_place(table: FromClause) -> ColumnElement[bool]:

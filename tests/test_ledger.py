@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
+from bot import texts
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
 from storage.job import FREE, OPEN, Job, State
@@ -205,6 +206,50 @@ async def test_a_second_try_has_a_call_of_its_own(database: Database, ledger: Le
         await ledger.arrived(token, video, ask_at=ASK_AT)
     assert (await reload(database, job)).akool_id == "one"
     assert {call.akool_id for call in await ledger.of_job(job.id)} == {"one", "two"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_second_try_that_costs_nothing_takes_nothing_back_of_what_the_first_may_have_cost(
+    *, late: bool, database: Database, ledger: Ledger, jobs: Jobs
+) -> None:
+    """Whether the first call's answer comes at last, or never; so the limits go on counting it."""
+    job, first = await submit(database)
+    await jobs.release(job, due_at=9, reason=SUBMIT_UNKNOWN, paid=1)
+    await ledger.risk_again(job.id, user_id=7)
+    await ledger.arrived((await admit(ledger))[job.id], "two", ask_at=ASK_AT)
+    if late:
+        await ledger.arrived(first, "one", ask_at=ASK_AT)
+    failed = await ledger.close(
+        await reload(database, job), outcome="accepted", state=State.FAILED, reason="render_failed", charged=False
+    )
+    assert failed.paid == 1
+    assert await ledger.spent_today() >= 1
+
+
+@pytest.mark.parametrize("charged", [False, True])
+async def test_an_only_try_costs_what_akool_says(*, charged: bool, database: Database, ledger: Ledger) -> None:
+    job, token = await submit(database)
+    await ledger.arrived(token, "video", ask_at=ASK_AT)
+    rendering = await reload(database, job)
+    failed = await ledger.close(rendering, outcome="accepted", state=State.FAILED, charged=charged)
+    assert (failed.paid, await ledger.spent_today()) == (charged, charged)
+
+
+async def test_who_cancels_hears_whether_it_may_have_cost_something(
+    database: Database, ledger: Ledger, jobs: Jobs
+) -> None:
+    submitted, _ = await submit(database)
+    risked, _ = await submit(database)
+    await jobs.release(risked, due_at=9, reason=SUBMIT_UNKNOWN, paid=1)
+    await ledger.risk_again(risked.id, user_id=7)
+    untried = await insert_job(database, State.QUEUED)
+    cancelled = [await ledger.cancel(job.id, states=OPEN) for job in (untried, risked, submitted)]
+
+    assert [texts.cancelled(job) for job in cancelled if job] == [
+        texts.CANCELLED,
+        texts.CANCELLED_PAID,
+        texts.CANCELLED_PAID,
+    ]
 
 
 async def test_the_owner_may_leave_it(database: Database, ledger: Ledger, jobs: Jobs) -> None:

@@ -374,6 +374,17 @@ async def test_where_callbacks_cant_be_opened_the_owner_is_asked_at_once(button:
         assert story.creates == 2
 
 
+async def test_a_try_that_was_risked_and_refused_does_not_say_that_nothing_was_spent(polled_story: Story) -> None:
+    story = polled_story
+    story.akool.drop(CREATE, before=False)
+    await story.begin()
+    story.akool.fail(CREATE, code=1003)
+    await story.press("Try again (may cost twice)")
+    await story.says("can't use this photo or this voice note. It may have cost one video.")
+
+    assert (await story.until(State.FAILED)).paid == 1
+
+
 async def test_an_owner_who_never_answers_has_the_job_left_after_a_week(polled_story: Story) -> None:
     story = polled_story
     story.akool.drop(CREATE, before=False)

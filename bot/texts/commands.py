@@ -2,7 +2,7 @@
 
 from bot.texts.saying import Button, Say
 from bot.texts.words import LANGUAGES, N_, NN_, Words, in_language
-from storage.job import Job
+from storage.job import FREE, Job
 from storage.quotas import Left
 
 WELCOME = N_(
@@ -128,6 +128,12 @@ def left_today(words: Words, left: Left) -> list[str]:
     """A sentence for each limit that there is."""
     sentences = [(LEFT_TODAY, left.daily), (LEFT_TODAY_CHAT, left.chat)]
     return [words.counted(message, n) for message, n in sentences if n is not None]
+
+
+def cancelled(job: Job) -> str:
+    """What is said of a job that was just cancelled."""
+    was_in, _ = job.story[-2]
+    return CANCELLED if was_in in FREE and not job.paid else CANCELLED_PAID
 
 
 def already_paid(words: Words, job: Job) -> Say:

@@ -10,6 +10,7 @@ from storage.ledger import SUBMIT_UNKNOWN
 
 COST_NOTHING = N_("Nothing was spent.")
 COST_ONE = N_("It did cost one video.")
+MAY_HAVE_COST = N_("It may have cost one video.")
 
 BUTTON_AGAIN = N_("Try again")
 BUTTON_OTHER_PHOTO = N_("Another photo")
@@ -45,11 +46,11 @@ FAILURES: Mapping[str, str] = {
         "I'm still working on your other videos. Please try again when one of them is done. Nothing was spent."
     ),
     "media_refused": N_(
-        "The video service can't use this photo or this voice note. Nothing was spent. "
+        "The video service can't use this photo or this voice note. {cost} "
         "Please try another photo, or another recording."
     ),
-    "akool_refused": N_("The video service refused this job, and I don't know why. Nothing was spent."),
-    "akool_busy": N_("The video service is not taking jobs at the moment. Nothing was spent. Please try again later."),
+    "akool_refused": N_("The video service refused this job, and I don't know why. {cost}"),
+    "akool_busy": N_("The video service is not taking jobs at the moment. {cost} Please try again later."),
     SUBMIT_UNKNOWN: N_(
         "I never heard whether the video service took your job, so I've left it. It may have cost one video."
     ),
@@ -79,6 +80,7 @@ FAILURES: Mapping[str, str] = {
     ),
 }
 
+_REFUSED = frozenset({"media_refused", "akool_refused", "akool_busy"})
 _ABOUT_PHOTO = frozenset(
     {
         *("not_an_image", "image_too_small", "image_too_large", "image_damaged"),
@@ -104,9 +106,16 @@ def failure(words: Words, job: Job, *, max_voice_seconds: float, max_file_bytes:
         message,
         max_voice=words.duration(max_voice_seconds),
         max_file=max_file_bytes >> 20,
-        cost=words(COST_ONE if job.paid else COST_NOTHING),
+        cost=words(_cost(job)),
     )
     return Say(text, _next_steps(words, job))
+
+
+def _cost(job: Job) -> str:
+    """Of a job that AKOOL refused, only an earlier call can have cost anything, of which it was never heard."""
+    if not job.paid:
+        return COST_NOTHING
+    return MAY_HAVE_COST if job.reason in _REFUSED else COST_ONE
 
 
 def _next_steps(words: Words, job: Job) -> tuple[Button, ...]:
