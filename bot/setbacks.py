@@ -52,6 +52,7 @@ class Setbacks:
             error=type(error).__name__,
             code=error.code,
             http=error.http_status,
+            why=error.msg,
             attempts=job.attempts,
         )
         if unknown:

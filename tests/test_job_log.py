@@ -82,7 +82,9 @@ async def test_an_account_that_is_refused_is_one_error(tmp_path: Path) -> None:
 
     [error] = log.of(level="error")
     assert (error["event"], error["about"]) == ("an alarm: a person must act", "OutOfCredit")
-    assert len(log.of(event="AKOOL did not take the job", job=1, error="OutOfCredit", level="warning")) == 2
+    refusals = log.of(event="AKOOL did not take the job", job=1, error="OutOfCredit", level="warning")
+    assert len(refusals) == 2
+    assert {refusal["why"] for refusal in refusals} == {"error"}, "AKOOL's own words"
 
 
 def test_a_bot_that_ends_by_a_fault_of_its_own_says_so(
