@@ -14,7 +14,7 @@ import structlog
 from bot import doctor, logs
 from bot.app import running
 from bot.clock import Clock
-from bot.config import Settings, SettingsError
+from bot.config import Settings, SettingsError, export_aws_variables
 from bot.resources import Keys
 from bot.telegram import TokenRefused
 from bot.watching import observed
@@ -35,6 +35,7 @@ _TOLD_BY_MAIN = (TokenRefused, DatabaseError, StoreError, doctor.Unfit)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = command_line().parse_args(arguments)
+    export_aws_variables()
     try:
         return int(asyncio.run(options.command(options)))
     except SettingsError as error:

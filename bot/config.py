@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -28,10 +29,18 @@ from bot.addresses import NEARBY, Network, networks
 from bot.sizes import LOCAL, TELEGRAMS_OWN, Sizes
 from storage.quotas import Limits
 
+_ENV_FILE = ".env"
 _TELEGRAM = "https://api.telegram.org"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS_OF_AWS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
+
+
+def export_aws_variables() -> None:
+    """Put the `AWS_*` variables of `.env` into the environment, the only place where boto3 looks for them."""
+    for name, value in dotenv_values(_ENV_FILE).items():
+        if name.startswith("AWS_") and value and not os.environ.get(name):
+            os.environ[name] = value
 
 
 class SettingsError(Exception):
@@ -85,7 +94,11 @@ def _ids(value: object) -> object:
 
 
 def _delivery(value: str) -> str:
-    return value if value in ("presign", "proxy") else _public_url(value)
+    if value in ("presign", "proxy"):
+        return value
+    if "://" not in value:
+        raise ValueError("must be presign, proxy, or the https URL under which the bucket is public")
+    return _public_url(value)
 
 
 def _networks(value: object) -> object:
@@ -107,7 +120,7 @@ BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     telegram_bot_token: BotToken

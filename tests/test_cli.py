@@ -114,11 +114,11 @@ async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    environment |= {
-        "MEDIA_STORE": f"s3://{BUCKET}/cli",
-        **s3_environment(weed_url),
-    }
-    use(environment, monkeypatch, tmp_path)
+    environment |= {"MEDIA_STORE": f"s3://{BUCKET}/cli"}
+    for_boto3 = s3_environment(weed_url)
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in for_boto3.items()))
+    # What `.env` brings into this process's environment is to be gone at the end.
+    use(environment | dict.fromkeys(for_boto3, ""), monkeypatch, tmp_path)
     ada = telegram.private_chat()
     telegram.fail("sendVideo", 500)  # what goes wrong is logged most
     telegram.drop("getUpdates", before=True)
@@ -147,7 +147,11 @@ async def test_the_whole_job_by_processes_and_s3_leaves_no_secret_in_the_log(
     create = akool.creates[0].parameters
     assert "X-Amz-Signature=" in create["talking_photo_url"]
     secrets = [
-        *(environment[name] for name in environment if name.endswith(("_TOKEN", "_KEY", "_SECRET", "CLIENT_ID"))),
+        *(
+            value
+            for name, value in (environment | for_boto3).items()
+            if name.endswith(("_TOKEN", "_KEY", "_SECRET", "CLIENT_ID"))
+        ),
         create["webhookUrl"].rpartition("/")[2],
         create["talking_photo_url"].rpartition("=")[2],
         "X-Amz-Signature",

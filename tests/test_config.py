@@ -1,11 +1,12 @@
 """Settings: a contract with operators."""
 
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from bot.config import Settings, SettingsError
+from bot.config import Settings, SettingsError, export_aws_variables
 from storage.quotas import Limits
 
 GOOD = {
@@ -80,6 +81,7 @@ def test_all_problems_are_told_together_and_none_repeats_a_value(monkeypatch: py
         ({"TELEGRAM_LOCAL_FILES": "true"}, "TELEGRAM_LOCAL_FILES: needs TELEGRAM_API_URL"),
         ({"AKOOL_RESOLUTION": "720p"}, "AKOOL_RESOLUTION"),
         ({"MEDIA_DELIVERY": "http://cdn.example"}, "MEDIA_DELIVERY: must begin with https://"),
+        ({"MEDIA_DELIVERY": "presigned"}, "MEDIA_DELIVERY: must be presign, proxy, or"),
         ({"AKOOL_MAX_CONCURRENT": "0"}, "AKOOL_MAX_CONCURRENT"),
         ({"DAILY_LIMIT_CHAT": "-1"}, "DAILY_LIMIT_CHAT"),
         ({"MAX_PENDING_PER_USER": "-1"}, "MAX_PENDING_PER_USER"),
@@ -133,6 +135,20 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
     settings = read(monkeypatch, PORT="2222")
 
     assert (settings.port, settings.daily_limit) == (2222, 3)
+
+
+def test_what_only_boto3_reads_is_exported_from_the_dotenv_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is in the environment wins, and nothing else is exported."""
+    monkeypatch.setenv("AWS_REGION", "here")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+    monkeypatch.delenv("PORT", raising=False)
+    (tmp_path / ".env").write_text("AWS_REGION=there\nAWS_ACCESS_KEY_ID=an-id\nPORT=1111\n")
+    export_aws_variables()
+
+    assert (os.environ["AWS_REGION"], os.environ["AWS_ACCESS_KEY_ID"]) == ("here", "an-id")
+    assert "PORT" not in os.environ
 
 
 def test_no_secret_is_in_the_settings_representation(monkeypatch: pytest.MonkeyPatch) -> None:

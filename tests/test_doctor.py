@@ -5,9 +5,10 @@ import asyncio
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from sqlalchemy import text
 from bot.cli import main
 from bot.clock import Clock
 from bot.config import Settings
-from bot.doctor import CHECKS, Finding, Status, diagnose
+from bot.doctor import CHECKS, Finding, Status, diagnose, examine
 from bot.doctor import machine as checks_of_machine
 from bot.doctor.patient import Patient, admitted
 from bot.doctor.telegram import _own_webhook
@@ -90,9 +91,30 @@ async def test_the_command_tells_machines_and_ends_with_1_for_a_problem(
     assert [finding["code"] for finding in found if finding["found"].startswith("This was not checked")] == [
         "telegram.privacy",
         "telegram.groups",
+        "telegram.admins",
         "telegram.webhook",
         "telegram.poller",
     ]
+
+
+async def test_settings_whose_packages_are_not_installed_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since `run` ends at once for them."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "TELEGRAM_BOT_TOKEN": "1:x",
+        "AKOOL_API_KEY": "x",
+        "PUBLIC_URL": "http://127.0.0.1:1",
+        "SENTRY_DSN": "https://key@sentry.example/1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "sentry_sdk", None)
+    async with aclosing(examine(Clock())) as findings:
+        first = await anext(findings)
+
+    assert (first.code, first.status) == ("settings", PROBLEM)
+    assert "requirements-observability.lock" in first.found
 
 
 def test_settings_that_cant_be_read_are_problems_one_each(
@@ -258,6 +280,22 @@ async def test_privacy_mode_and_groups_are_explained(tmp_path: Path) -> None:
     assert "Privacy mode is off" in alone["telegram.privacy"].found
     assert amiss(alone) == {}
     assert amiss(groups) == {"telegram.groups": WARNING}
+
+
+async def test_an_admin_who_has_never_written_is_named(tmp_path: Path) -> None:
+    """And where the server does not know how to tell, nobody is."""
+    telegram = BotApi()
+    telegram.private_chat(user_id=7)
+    codes = ("telegram.token", "telegram.admins")
+    async with machine(tmp_path, telegram=telegram, admin_users="7") as settings:
+        known = await examined(settings, *codes)
+        stranger = await examined(settings.model_copy(update={"admin_users": frozenset({7, 55})}), *codes)
+        telegram.fail("getChat", 404, "Not Found: method not found", times=2)
+        unsure = await examined(settings, *codes)
+
+    assert amiss(known) == amiss(unsure) == {}
+    assert amiss(stranger) == {"telegram.admins": WARNING}
+    assert "can't write to 55," in stranger["telegram.admins"].found
 
 
 async def test_a_webhook_stands_in_the_way_of_polling(tmp_path: Path) -> None:

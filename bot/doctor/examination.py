@@ -1,7 +1,7 @@
 """The checks in their order, each with a limit of time, and none with a secret in what it says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from bot.clock import Clock
@@ -10,6 +10,7 @@ from bot.doctor import account, database, hints, machine, media, telegram
 from bot.doctor.patient import NotChecked, Patient, admitted
 from bot.doctor.report import Finding, ok, problem, warning
 from bot.logs import Censor
+from bot.watching import missing
 
 Check = Callable[[Patient], Awaitable[list[Finding]]]
 
@@ -46,6 +47,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("telegram.token", telegram.token),
     ("telegram.privacy", telegram.privacy),
     ("telegram.groups", telegram.groups),
+    ("telegram.admins", telegram.admins),
     ("telegram.webhook", telegram.webhook),
     ("telegram.poller", telegram.poller),
     ("akool.credentials", account.credentials),
@@ -58,7 +60,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-async def examine(clock: Clock) -> AsyncIterator[Finding]:
+async def examine(clock: Clock) -> AsyncGenerator[Finding]:
     """Read the settings and check all that they name; gives each finding as soon as it is there."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # from the environment
@@ -66,6 +68,10 @@ async def examine(clock: Clock) -> AsyncIterator[Finding]:
         for sentence in error.problems:
             yield problem("settings", f"{sentence}.", "Set it in the environment or in .env; README.md tells of each.")
         return
+    for sentence in missing(settings):
+        yield problem(
+            "settings", f"{sentence}.", "Do that, or leave the setting out: the bot does not start like this."
+        )
     yield ok("settings", "The settings can be read.")
     async for finding in diagnose(settings, clock):
         yield finding

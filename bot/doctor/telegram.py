@@ -79,6 +79,31 @@ async def groups(patient: Patient) -> list[Finding]:
     ]
 
 
+async def admins(patient: Patient) -> list[Finding]:
+    """No bot can begin a chat: who has never written to it hears of no trouble."""
+    _logged_in(patient)
+    strangers = [str(admin) for admin in patient.settings.admins if not await _is_known(patient, admin)]
+    if not strangers:
+        return [ok("telegram.admins", "ADMIN_USERS can be written to.")] if patient.settings.admins else []
+    return [
+        warning(
+            "telegram.admins",
+            f"Of ADMIN_USERS the bot can't write to {', '.join(strangers)}, who would hear of no trouble.",
+            "Each of them must send the bot /start once, since no bot can begin a chat.",
+        )
+    ]
+
+
+async def _is_known(patient: Patient, user_id: int) -> bool:
+    try:
+        await _ask(patient, "getChat", chat_id=user_id)
+    except _Refused as refused:
+        return "chat not found" not in str(refused)
+    except httpx.HTTPError as error:
+        raise NotChecked(_why(error)) from None
+    return True
+
+
 async def webhook(patient: Patient) -> list[Finding]:
     _logged_in(patient)
     try:
