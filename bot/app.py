@@ -49,8 +49,8 @@ _STOP_GRACE_SECONDS = 6
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True) -> AsyncIterator[str]:
-    """Run the service until the end of the block; gives the root URL that it listens at.
+async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True) -> AsyncIterator[Books]:
+    """Run the service until the end of the block; gives its books.
 
     `sets_profile`: whether the bot's commands and descriptions are brought up to date, which takes some 70 calls.
 
@@ -98,7 +98,7 @@ async def running(settings: Settings, clock: Clock, *, sets_profile: bool = True
         await stack.enter_async_context(alongside(watch_credit(opened.akool_client, clock), name="credit"))
         log.info("the bot is running", version=VERSION, url=root_url, **_what_is_on(settings, database))
         try:
-            yield root_url
+            yield service.books
         finally:
             log.info("the bot is stopping")
 
@@ -109,7 +109,7 @@ class Service:
     def __init__(self, opened: Opened, *, sets_profile: bool) -> None:
         settings, clock, database, bot = opened.settings, opened.clock, opened.database, opened.application.bot
         self._opened = opened
-        self._books = books = Books(database)
+        self.books = books = Books(database)
         bells = Bells()
         outlooks = Outlooks(
             clock,
@@ -181,9 +181,9 @@ class Service:
         """Log in to Telegram, however long that takes, and start the loops. Raises `TokenRefused`."""
         database = self._opened.database
         if not database.is_postgres:  # we are the only process: whoever held a claim is dead
-            await self._books.jobs.release_all()
-            await self._books.updates.release_all()
-            await self._books.statuses.release_all()
+            await self.books.jobs.release_all()
+            await self.books.updates.release_all()
+            await self.books.statuses.release_all()
         await log_in(self._opened.application, self._opened.clock)
         if not self._polls:
             await self._webhook.set_up()

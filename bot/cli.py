@@ -112,7 +112,7 @@ def _stop(service: asyncio.Task[None]) -> None:
 async def _serve(settings: Settings) -> None:
     clock = Clock()
     await doctor.refuse_the_unfit(settings)
-    async with running(settings, clock), doctor.looking_back(settings, clock):
+    async with running(settings, clock) as books, doctor.looking_back(settings, clock, books.alarms):
         await asyncio.Event().wait()
 
 

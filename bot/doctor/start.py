@@ -1,8 +1,8 @@
-"""What `run` checks: before the start what would make every job fail, and after it whether AKOOL can fetch."""
+"""What `run` checks: before the start what would make every job fail, and from then on whether AKOOL can fetch."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -14,12 +14,16 @@ from bot.doctor.examination import diagnose
 from bot.doctor.report import Finding, Status
 from bot.loops import alongside
 from bot.resources import open_akool
+from bot.texts import MEDIA_ALARM
+from storage.alarms import Alarms
+from storage.engine import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
 _KEY_SECONDS = 5
 _LOOKS = 3
 _BETWEEN_LOOKS_SECONDS = 20  # a tunnel may start after us
+_LOOK_EVERY_SECONDS = 600
 
 
 class Unfit(Exception):
@@ -48,15 +52,23 @@ async def _refusal(settings: Settings) -> list[Finding]:
 
 
 @asynccontextmanager
-async def looking_back(settings: Settings, clock: Clock) -> AsyncIterator[None]:
-    """See in the background, beside the running service, whether AKOOL can fetch what the bot serves."""
-    async with alongside(_look(settings, clock), name="looking back"):
+async def looking_back(settings: Settings, clock: Clock, alarms: Alarms) -> AsyncIterator[None]:
+    """See in the background, for as long as the service runs, whether AKOOL can fetch what the bot serves."""
+    if settings.stores_in_s3 and settings.media_delivery != "proxy":
+        yield
+        return
+    async with alongside(_look_again_and_again(settings, clock, alarms), name="looking back"):
         yield
 
 
-async def _look(settings: Settings, clock: Clock) -> None:
-    if settings.stores_in_s3 and settings.media_delivery != "proxy":
-        return
+async def _look_again_and_again(settings: Settings, clock: Clock, alarms: Alarms) -> None:
+    while True:
+        with suppress(*DATABASE_ERRORS):  # then the next look tells
+            await _look(settings, clock, alarms)
+        await clock.wait(asyncio.Event(), seconds=_LOOK_EVERY_SECONDS)
+
+
+async def _look(settings: Settings, clock: Clock, alarms: Alarms) -> None:
     for look in range(_LOOKS):
         if look:
             await clock.wait(asyncio.Event(), seconds=_BETWEEN_LOOKS_SECONDS)
@@ -64,6 +76,8 @@ async def _look(settings: Settings, clock: Clock) -> None:
         findings = [finding async for finding in diagnose(settings, clock, checks=checks)]
         problems = [finding for finding in findings if finding.status is Status.PROBLEM]
         if not problems:
+            await alarms.over(MEDIA_ALARM)
             return
     for finding in problems:
         log.error("AKOOL can't fetch media from the bot", found=finding.found, do=finding.do)
+    await alarms.raise_(MEDIA_ALARM, problems[0].code)

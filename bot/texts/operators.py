@@ -16,6 +16,7 @@ _MOST_LINES = 30
 
 ACCOUNT_ALARM = "akool account"
 DELIVERY_ALARM = "telegram delivery"
+MEDIA_ALARM = "media"
 
 ACCOUNT_TROUBLE = N_("No videos are being made: {what} Jobs wait meanwhile, and go on by themselves when it is mended.")
 OUT_OF_CREDIT = N_("the AKOOL account has no credit left, or a payment is overdue. Top it up at akool.com.")
@@ -28,6 +29,11 @@ DELIVERY_TROUBLE = N_(
     "failed</code>."
 )
 DELIVERY_WORKS_AGAIN = N_("Telegram takes videos again.")
+MEDIA_TROUBLE = N_(
+    "AKOOL can't fetch photos and voice notes from the bot, so no video can be made. Does the tunnel or proxy "
+    "before it run, and does PUBLIC_URL lead to it? <code>python -m bot doctor</code> tells more."
+)
+MEDIA_WORKS_AGAIN = N_("AKOOL can fetch photos and voice notes again.")
 
 ADMIN_CREDIT = N_("Credit left at AKOOL: {credit}")
 ADMIN_CREDIT_UNKNOWN = N_("AKOOL can't be asked for the credit at the moment.")
@@ -74,6 +80,8 @@ ADMIN_COMMANDS = {
 
 def alarm(words: Words, key: str, about: str, *, is_over: bool) -> str:
     """A trouble by its key; `about` is the account's trouble by its name, or the job whose video was refused."""
+    if key == MEDIA_ALARM:
+        return words(MEDIA_WORKS_AGAIN if is_over else MEDIA_TROUBLE)
     if key == DELIVERY_ALARM:
         return words(DELIVERY_WORKS_AGAIN) if is_over else words(DELIVERY_TROUBLE, job=about)
     if is_over:
