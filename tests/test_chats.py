@@ -163,6 +163,17 @@ async def test_a_group_that_became_a_supergroup_gets_its_video_there(place: Plac
     assert not {call.parameters.get("message_id") for call in elsewhere.history} & {*others}
 
 
+async def test_a_refusal_for_a_group_that_became_a_supergroup_is_said_there(place: Place) -> None:
+    elsewhere = place.here.telegram.group(-1_000_000_000_000 - place.chat.id)
+    await place.chat.send_photo(PHOTO)
+    await passing(place.here, place.clock, place.chat, says(place.chat, texts.STATUS_ONLY_PHOTO))
+    upgraded = "Bad Request: group chat was upgraded to a supergroup chat"
+    place.fail("sendMessage", 400, upgraded, migrate_to_chat_id=elsewhere.id, times=1000)
+    await place.chat.send_voice(sound(seconds=0.1))
+
+    await passing(place.here, place.clock, elsewhere, says(elsewhere, texts.REFUSALS["sound_too_short"]))
+
+
 async def test_a_move_that_telegram_tells_of_moves_the_jobs_before_anything_fails(place: Place) -> None:
     await place.begin()
     elsewhere = place.here.telegram.group(-1_000_000_000_000 - place.chat.id)

@@ -1,9 +1,10 @@
 """What stands around every decoder: whose fault an error is, and no half-written files."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from bot.troubles import is_machines_own
 
 # What the decoders of pictures and sound were seen to raise over hostile bytes; PyAV has its own errors besides.
 DECODER_ERRORS: tuple[type[Exception], ...] = (
@@ -19,16 +20,6 @@ DECODER_ERRORS: tuple[type[Exception], ...] = (
     Warning,  # where warnings are errors
 )
 
-_OUR_TROUBLES = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.EROFS,
-}
-
 
 @contextmanager
 def blaming_file(verdict: Exception, errors: tuple[type[Exception], ...] = DECODER_ERRORS) -> Iterator[None]:
@@ -36,7 +27,7 @@ def blaming_file(verdict: Exception, errors: tuple[type[Exception], ...] = DECOD
     try:
         yield
     except errors as error:
-        if isinstance(error, OSError) and error.errno in _OUR_TROUBLES:
+        if is_machines_own(error):
             raise
         raise verdict from error
 
