@@ -1,5 +1,6 @@
 """What stands around every decoder: whose fault an error is, and no half-written files."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ DECODER_ERRORS: tuple[type[Exception], ...] = (
     EOFError,
     SyntaxError,  # Pillow's word for a broken header
     TypeError,
+    AttributeError,
     RuntimeError,
+    struct.error,  # an EXIF header that breaks off
     Warning,  # where warnings are errors
 )
 
