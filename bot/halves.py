@@ -1,7 +1,7 @@
 """Preparing a half: from what a person sent to a JPEG or an MP3 in our own store."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +53,9 @@ class Halves:
                 case _:
                     raise MediaRefused(Refusal.UNKNOWN_KIND)
 
-    async def prepare_all(self, halves: Sequence[Half], *, is_last_try: bool) -> list[Prepared | Refusal | Exception]:
+    async def prepare_all(
+        self, halves: Sequence[Half], *, is_unfetchable: Callable[[TelegramError], bool]
+    ) -> list[Prepared | Refusal | Exception]:
         """Prepare several side by side; what becomes of one does not touch the others."""
 
         async def prepare(half: Half) -> Prepared | Refusal | Exception:
@@ -62,7 +64,7 @@ class Halves:
             except MediaRefused as refused:
                 return refused.refusal
             except TelegramError as error:
-                return Refusal.UNFETCHABLE if is_last_try else error
+                return Refusal.UNFETCHABLE if is_unfetchable(error) else error
             except Exception as error:  # noqa: BLE001 - the caller raises it after it has kept the good ones
                 return error
 

@@ -23,7 +23,7 @@ from prometheus_client import (
 from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, NotSent
 from akool.errors import CODES
 from bot.version import VERSION
-from storage.job import OPEN, TERMINAL, Job, State
+from storage.job import OPEN, OUR_FAULT, TERMINAL, VIDEO_KEPT, VIDEO_LOST, Job, State
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
 
@@ -88,6 +88,8 @@ for _counter, _values in (
 ):
     for _value in _values:
         _counter.labels(_value)
+for _value in (OUR_FAULT, VIDEO_KEPT, VIDEO_LOST):
+    JOBS_ENDED.labels(State.FAILED, _value)
 ACCOUNT_CODES = {str(code) for code, kind in CODES.items() if issubclass(kind, ABOUT_THE_ACCOUNT)} | {
     kind.__name__ for kind in ABOUT_THE_ACCOUNT
 }

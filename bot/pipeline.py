@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,7 +48,6 @@ log = structlog.get_logger()
 _DRAFT_LIFE_MS = 7 * DAY_MS
 _EMPTY_DRAFT_LIFE_MS = DAY_MS
 _OWNER_ANSWERS_WITHIN_MS = 7 * DAY_MS
-_MOST_FETCHES_FROM_TELEGRAM = 8
 _MEDIA_URL_TTL_SECONDS = 24 * 3600
 _UNHEARD_OF_MS = DAY_MS
 
@@ -105,8 +105,7 @@ class Pipeline:
         return None
 
     async def _take_in(self, job: Job, halves: list[Half]) -> Job | None:
-        is_last_try = job.attempts + 1 >= _MOST_FETCHES_FROM_TELEGRAM
-        outcomes = await self.halves.prepare_all(halves, is_last_try=is_last_try)
+        outcomes = await self.halves.prepare_all(halves, is_unfetchable=partial(self.setbacks.is_unfetchable, job))
         keys = {outcome.key for outcome in outcomes if isinstance(outcome, Prepared)}
         try:
             for half, outcome in zip(halves, outcomes, strict=True):
@@ -147,7 +146,9 @@ class Pipeline:
         try:
             await self.delivery.say(job, say, reply_to=half.message_id)
         except DeliveryFailed as failed:
-            if not failed.chat_gone:
+            if failed.moved_to is not None:
+                await self.jobs.move_chat(job.chat_id, failed.moved_to)
+            if not failed.is_final:
                 raise
 
     # --- submit ---

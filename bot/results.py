@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,7 +40,8 @@ class Results:
                     url = redirect
         except TimeoutError:
             raise ResultUnavailable("it comes too slowly") from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # a URL may be wrong in many ways
+        # httpx lets a broken TLS record through as `ssl.SSLError`; and a URL may be wrong in many ways.
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
             raise ResultUnavailable(type(error).__name__) from None
         raise ResultUnavailable("too many redirects")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from telegram.error import TelegramError
 
 from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, CreateFailed, Fault, Video
 from bot.clock import Clock
@@ -12,17 +13,22 @@ from bot.metrics import RETRIES
 from bot.outcomes import DeliveryFailed
 from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
 from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
+from bot.troubles import is_machines_own, will_pass
 from storage.alarms import Alarms
 from storage.breaker import Breaker
-from storage.job import CHAT_GONE, NOT_ALLOWED, Job, State
+from storage.job import CHAT_GONE, NOT_ALLOWED, OUR_FAULT, VIDEO_KEPT, VIDEO_LOST, Job, State
 from storage.jobs import Jobs, look_again
-from storage.ledger import Ledger
+from storage.ledger import SUBMIT_UNKNOWN, Ledger
+from storage.objects import ObjectMissing
 
 log = structlog.get_logger()
 
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
 _FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
+_MOST_FAULTS = 12  # in half an hour, or in an hour where an outage has made the waits long
+_MOST_REFUSED_FETCHES = 8
+_MOST_FETCHES = 300  # a day of them, by the longest wait between two
 
 # AKOOL documents no list of reasons for a failed render; these words stand in those that were seen.
 _RENDER_FAILURES = {
@@ -94,6 +100,37 @@ class Setbacks:
     async def _back_into_queue(self, job: Job, **columns: Any) -> None:
         RETRIES.labels(job.state).inc()
         await self.ledger.close(job, outcome="refused", state=State.QUEUED, claim=None, **columns)
+
+    async def step_failed(self, job: Job, error: Exception) -> Job | None:
+        """A step raised. What passes by itself, or needs a person for all jobs, costs nothing but time.
+
+        Anything else would fail for ever: it is counted, and ends the job with a clear word.
+        """
+        cause = error.cause if isinstance(error, DeliveryFailed) else error
+        faults = job.faults + (not will_pass(cause) and not is_machines_own(cause))
+        if faults >= _MOST_FAULTS:
+            return await self._give_up(job, error)
+        is_expected = will_pass(cause) or isinstance(cause, TelegramError)
+        level = logging.WARNING if is_expected else logging.ERROR
+        log.log(level, "a step failed; trying again later", attempts=job.attempts, faults=faults, exc_info=error)
+        RETRIES.labels(job.state).inc()
+        await self.jobs.retry(job, due_at=self.clock.now() + backoff_ms(job.attempts), faults=faults)
+        return None
+
+    async def _give_up(self, job: Job, error: Exception) -> Job:
+        log.error("a step failed too often; its job is given up", faults=_MOST_FAULTS, exc_info=error)
+        news: dict[str, str | int | None] = {"reason": VIDEO_KEPT if job.video_key else OUR_FAULT}
+        if isinstance(error, ObjectMissing):
+            news = {"reason": VIDEO_LOST, "video_key": None}  # so that another try makes another one
+        elif job.state is State.SUBMITTING:
+            news = {"reason": SUBMIT_UNKNOWN, "paid": 1}
+        return await self.ledger.close(job, outcome="unknown", state=State.FAILED, **news)
+
+    def is_unfetchable(self, job: Job, error: TelegramError) -> bool:
+        """Whether to ask Telegram no more for what was sent, after this error."""
+        if will_pass(error):
+            return job.attempts + 1 >= _MOST_FETCHES
+        return job.faults + 1 >= _MOST_REFUSED_FETCHES
 
     async def not_saved(self, job: Job, trouble: Exception) -> Job | None:
         """The result could not be fetched whole: again, for as long as AKOOL keeps it."""

@@ -83,7 +83,7 @@ class StatusKeeper:
 
     async def _show(self, job: Job) -> None:
         now = self._clock.now()
-        if action := _WORKING.get(job.state):
+        if (action := _WORKING.get(job.state)) and _is_worked_on(job):
             await self._delivery.show_action(job, action)
         outlook = await self._outlooks.of(job)
         say = texts.status(words_for(job.language), job, outlook)
@@ -151,6 +151,11 @@ class StatusKeeper:
         kept = await insist(self._clock, lambda: self._statuses.keep(job, **seen))
         if said is not None and not kept:
             await self._delivery.remove(job, said)
+
+
+def _is_worked_on(job: Job) -> bool:
+    """Whether somebody is at it now: AKOOL, or a worker of ours. Most waiting is for a person, or for the next try."""
+    return job.state is State.RENDERING or job.claim is not None
 
 
 def _takes_its_place(job: Job, say: Say) -> bool:

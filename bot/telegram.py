@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import ssl
 import stat
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ class Files:
                         if size > self.most_bytes:
                             raise MediaRefused(Refusal.FILE_TOO_BIG)
                         sink.write(chunk)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError) as error:  # the latter from a broken TLS record
             # The exception's own text would hold the URL, and with it the token.
             raise NetworkError(f"the file can't be fetched: {type(error).__name__}") from None
 

@@ -1,20 +1,16 @@
 """The loop that moves jobs: claims what is due, runs its steps, and keeps the lease while it does."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
-from telegram.error import TelegramError
 
 from bot.clock import Clock
-from bot.metrics import RETRIES
-from bot.outcomes import DeliveryFailed
-from bot.patience import LEASE_MS, SECOND_MS, backoff_ms
+from bot.patience import LEASE_MS, SECOND_MS
 from bot.pipeline import Pipeline
-from bot.troubles import Outage, will_pass
+from bot.troubles import Outage
 from bot.watching import about_job, job_step
 from storage.engine import DATABASE_ERRORS
 from storage.job import Job, State
@@ -104,12 +100,9 @@ class Tracker:
             raise
         except Overtaken:
             raise
-        except Exception as error:
-            passes = will_pass(error) or isinstance(error, TelegramError | DeliveryFailed)
-            level = logging.WARNING if passes else logging.ERROR
-            log.log(level, "a step failed; trying again later", attempts=job.attempts, exc_info=True)
-            RETRIES.labels(job.state).inc()
-            await self._jobs.retry(job, due_at=self._clock.now() + backoff_ms(job.attempts))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is judged there
+            if await self._pipeline.setbacks.step_failed(job, error) is not None:
+                self._changed()
 
     async def _give_back(self, job: Job, *, due_at: int) -> None:
         """On the way out; a call that may be under way stays with its lease, so that its answer can still arrive."""

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 from typing import Any
 
 import structlog
@@ -9,12 +10,21 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 from telegram.error import BadRequest, NetworkError, RetryAfter
 
 from bot.clock import Clock
-from storage.objects import StoreError
+from storage.objects import ObjectMissing, StoreError
 
 log = structlog.get_logger()
 
 _SAID_EVERY_MS = 60_000
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
+_WILL = (
+    *(NetworkError, RetryAfter, SQLAlchemyError, StoreError),
+    *(ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError),
+)
+_WILL_NOT = (BadRequest, IntegrityError, DataError, ProgrammingError, ObjectMissing)
+_MACHINES_OWN = (
+    *(errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOENT, errno.ENOSPC, errno.EROFS),
+)
 _OF_SEVERAL_ADDRESSES = "Multiple exceptions: "  # each failed in its own way, as with IPv6 and IPv4 of one name
 
 
@@ -22,10 +32,14 @@ def will_pass(error: BaseException) -> bool:
     """Whether it is nobody's fault here: the database, the store, the network or Telegram does not work for now."""
     if isinstance(error, BaseExceptionGroup):  # of a task group, where what is done about a trouble met another one
         return all(map(will_pass, error.exceptions))
-    if isinstance(error, BadRequest | IntegrityError | DataError | ProgrammingError):
-        return False
-    will = NetworkError | RetryAfter | SQLAlchemyError | StoreError | ConnectionError | TimeoutError | socket.gaierror
-    return isinstance(error, will) or _is_unreachable(error)
+    return (isinstance(error, _WILL) and not isinstance(error, _WILL_NOT)) or _is_unreachable(error)
+
+
+def is_machines_own(error: BaseException) -> bool:
+    """Whether it is this machine's trouble (a full disk, rights): it waits for a person, and no job can help it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(is_machines_own, error.exceptions))
+    return isinstance(error, OSError) and error.errno in _MACHINES_OWN
 
 
 def _is_unreachable(error: BaseException) -> bool:

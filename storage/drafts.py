@@ -145,7 +145,7 @@ class Drafts:
             settled = await change(
                 connection,
                 held(job),
-                {"incoming": _dump(left), **look_again(now), "attempts": 0, "updated_at": now, **columns},
+                {"incoming": _dump(left), **look_again(now), "attempts": 0, "faults": 0, "updated_at": now, **columns},
             )
             if settled is None:
                 raise Overtaken

@@ -59,6 +59,16 @@ CHAT_GONE = "chat_gone"
 """The reason of a job in `delivering` whose chat will have nothing of us for now."""
 
 
+OUR_FAULT = "our_fault"
+"""The reason of a failed job whose step kept failing by what does not pass by itself."""
+
+VIDEO_KEPT = "video_kept"
+"""The same, where the video is there and could only not be sent."""
+
+VIDEO_LOST = "video_lost"
+"""The reason of a failed job whose video is in our store no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One row of `jobs`. Times are milliseconds since the epoch, UTC."""
@@ -104,6 +114,7 @@ class Job:
     is_round: int
     album: str | None
     asked_message_id: int | None
+    faults: int
 
     @classmethod
     def of(cls, row: Row[Any]) -> "Job":

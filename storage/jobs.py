@@ -34,6 +34,7 @@ def entered(state: State, now: int) -> dict[str, Any]:
     values: dict[str, Any] = {
         "state": state,
         "attempts": 0,
+        "faults": 0,
         "rung": 0,  # a bell of the last state means nothing in this one
         "updated_at": now,
         **look_again(now),

@@ -6,7 +6,7 @@ Times are integer milliseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that brings these tables about; a database that has it needs no other."""
 
 metadata = MetaData()
@@ -75,6 +75,7 @@ jobs = Table(
     _count("is_round"),
     Column("album", Text),  # the `media_group_id` of a half
     Column("asked_message_id", _integer()),
+    _count("faults"),  # how often its step has failed by what does not pass by itself, in the state that it is in
     sqlite_strict=True,
     sqlite_autoincrement=True,  # a button under an old message must never mean a new job
 )

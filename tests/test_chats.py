@@ -163,6 +163,17 @@ async def test_a_group_that_became_a_supergroup_gets_its_video_there(place: Plac
     assert not {call.parameters.get("message_id") for call in elsewhere.history} & {*others}
 
 
+async def test_a_refusal_for_a_group_that_became_a_supergroup_is_said_there(place: Place) -> None:
+    elsewhere = place.here.telegram.group(-1_000_000_000_000 - place.chat.id)
+    await place.chat.send_photo(PHOTO)
+    await passing(place.here, place.clock, place.chat, says(place.chat, texts.STATUS_ONLY_PHOTO))
+    upgraded = "Bad Request: group chat was upgraded to a supergroup chat"
+    place.fail("sendMessage", 400, upgraded, migrate_to_chat_id=elsewhere.id, times=1000)
+    await place.chat.send_voice(sound(seconds=0.1))
+
+    await passing(place.here, place.clock, elsewhere, says(elsewhere, texts.REFUSALS["sound_too_short"]))
+
+
 async def test_a_move_that_telegram_tells_of_moves_the_jobs_before_anything_fails(place: Place) -> None:
     await place.begin()
     elsewhere = place.here.telegram.group(-1_000_000_000_000 - place.chat.id)
@@ -199,6 +210,34 @@ async def test_where_a_reply_is_refused_since_the_voice_note_is_gone_the_video_c
     await place.finish()
 
     assert (await place.video()).reply_to_id is None
+
+
+def actions_in(chat: Chat) -> int:
+    return sum(call.name == "sendChatAction" for call in chat.history)
+
+
+async def test_nothing_is_said_to_be_in_the_making_while_only_somebody_is_waited_for(place: Place) -> None:
+    """For a chat that has blocked us up to thirty days, every ten seconds."""
+    await place.begin()
+    place.fail("sendVideo", 403, "Forbidden: bot was blocked by the user", times=1000)
+    await place.finish()
+    await job_waits_for_its_chat(place)
+    shown = actions_in(place.chat)
+    for _ in range(10):
+        place.clock.turn(seconds=10)
+        await looked_at(place)
+
+    assert actions_in(place.chat) == shown
+
+
+async def looked_at(place: Place) -> None:
+    """Wait until the job's status message has been looked at, and the next look is noted."""
+    async with asyncio.timeout(60), reading(place.here) as database:
+        while True:
+            [job] = await Jobs(database).list(chat_id=place.chat.id, limit=1)
+            if job.status_at is None or job.status_at > place.clock.now():
+                return
+            await asyncio.sleep(0.02)
 
 
 async def test_where_videos_are_not_allowed_the_status_says_so_until_they_are(place: Place) -> None:

@@ -1,6 +1,7 @@
 """A Bot API server of one's own, started with `--local`: its files are read from the disk that it shares with us."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,10 +47,16 @@ async def fetching(tmp_path: Path, *, on_our_disk: bool = True) -> AsyncIterator
     """Gives what fetches a file from a server that says that it lies under a certain path."""
     lies_at = ""
 
+    async def breaks() -> AsyncIterator[bytes]:
+        yield b"by"
+        raise ssl.SSLError("bad record mac")
+
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/getFile"):
             result = {"file_id": "x", "file_unique_id": "x", "file_path": lies_at}
             return httpx.Response(200, json={"ok": True, "result": result})
+        if request.url.path.endswith("/breaks"):
+            return httpx.Response(200, content=breaks())
         return httpx.Response(200 if request.url.path == f"/file/bot{TOKEN}/photos/1.jpg" else 404, content=b"by http")
 
     transport = httpx.MockTransport(answer)
@@ -81,6 +88,12 @@ async def test_a_path_that_is_not_absolute_is_fetched_by_http(tmp_path: Path) ->
     """As from a server that was started without `--local`."""
     async with fetching(tmp_path) as fetch:
         assert await fetch("photos/1.jpg") == b"by http"
+
+
+async def test_a_connection_whose_tls_breaks_is_a_trouble_of_the_network(tmp_path: Path) -> None:
+    async with fetching(tmp_path) as fetch:
+        with pytest.raises(NetworkError, match="SSLError"):
+            await fetch("photos/breaks")
 
 
 async def test_a_file_that_is_larger_than_it_said_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Any picture becomes an upright sRGB JPEG without metadata, or is refused before it costs anything."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_a_picture_that_was_stored_turned_is_put_upright(
     assert make.corners == UPRIGHT
 
 
+def test_a_picture_is_put_upright_whatever_else_its_exif_says(make: Maker) -> None:
+    """Here the name of a camera is a fraction, which Pillow reads but can't write."""
+    camera = struct.pack("<HHLL", 0x0110, 5, 1, 8 + 2 + 2 * 12 + 4)
+    turned = struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + camera + turned + bytes(4) + struct.pack("<LL", 1, 1)
+
+    make(saved(quarters().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif))
+
+    assert make.corners == UPRIGHT
+
+
 def test_a_heic_that_was_stored_turned_is_put_upright_once(make: Maker) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -141,6 +153,8 @@ UNUSUAL: dict[str, Callable[[Image.Image], bytes]] = {
     ),
     "progressive": lambda image: saved(image, "JPEG", progressive=True),
     "broken exif": lambda image: saved(image, "JPEG", exif=b"Exif\0\0not at all"),
+    "exif that breaks off": lambda image: saved(image, "JPEG", exif=b"Exif\0\0MM\0*"),
+    "exif of eleven bytes": lambda image: saved(image, "WEBP", exif=b"II*\0\x08\0\0\0\x01\0\x12"),
     "broken profile": lambda image: saved(image, "JPEG", icc_profile=b"not at all"),
     "profile of another mode": lambda image: saved(image.convert("L"), "JPEG", icc_profile=srgb()),
 }

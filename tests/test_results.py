@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -74,6 +75,17 @@ async def test_a_network_that_fails_makes_it_unavailable(error: type[httpx.Trans
     with pytest.raises(ResultUnavailable) as caught:
         await fetch(fail, target)
     assert str(caught.value) == error.__name__
+
+
+async def test_a_connection_whose_tls_breaks_makes_it_unavailable(target: Path) -> None:
+    """Httpx lets that error through as it is."""
+
+    async def breaks() -> AsyncIterator[bytes]:
+        yield VIDEO[:1000]
+        raise ssl.SSLError("bad record mac")
+
+    with pytest.raises(ResultUnavailable, match="SSLError"):
+        await fetch(lambda _: httpx.Response(200, content=breaks()), target)
 
 
 async def test_a_few_redirects_are_followed(target: Path) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from bot.setbacks import Setbacks
 from bot.tracker import Tracker
 from clocks import TurnableClock
 from databases import insert_job
+from storage.alarms import Alarms
 from storage.breaker import Breaker
 from storage.database import Database
 from storage.job import Job, State
@@ -60,6 +62,32 @@ async def test_who_stops_waits_for_the_answer_to_a_call_that_should_not_be_broke
     assert work.cancelled()
     assert pipeline.heard
     await engine.dispose()
+
+
+class Failing:
+    """Stands for a pipeline whose steps fail, and the `setbacks` that judge it."""
+
+    def __init__(self, database: Database, clock: TurnableClock) -> None:
+        jobs, ledger = Jobs(database), Ledger(database)
+        self.setbacks = Setbacks(clock, jobs, ledger, Breaker(database), Alarms(database))
+
+    async def step(self, _job: Job) -> None:
+        raise ValueError("a mistake of ours")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_chat_is_told_at_once_when_a_job_is_given_up(database: Database) -> None:
+    clock, rung = TurnableClock(), asyncio.Event()
+    database.now = clock.now
+    await insert_job(database, State.SAVING)
+    pipeline: Any = Failing(database, clock)
+    tracker = Tracker(pipeline, Jobs(database), Ledger(database), clock, at_akool=1, spend_limit=None, changed=rung.set)
+    while works := await tracker.claim(9, lease_ms=60_000):
+        assert not rung.is_set()
+        await tracker.do(works[0])
+        clock.turn(seconds=600)
+
+    assert rung.is_set()
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from telegram.error import BadRequest, NetworkError
 
 from bot.troubles import Outage, will_pass
 from clocks import TurnableClock
+from storage.objects import ObjectMissing, StoreUnavailable
 
 
 def test_an_outage_is_a_warning_then_once_an_error_and_in_the_end_a_word() -> None:
@@ -40,6 +42,9 @@ def test_an_outage_is_a_warning_then_once_an_error_and_in_the_end_a_word() -> No
         (NetworkError("gone"), True),
         (BadRequest("no such chat"), False),
         (ConnectionRefusedError(), True),
+        (ssl.SSLError("bad record mac"), True),
+        (StoreUnavailable(), True),
+        (ObjectMissing(), False),
         (OSError(errno.EHOSTUNREACH, "No route to host"), True),
         (OSError(errno.ENOSPC, "No space left on device"), False),
         (ValueError("a mistake of ours"), False),

@@ -1,9 +1,11 @@
 """What stands around every decoder: whose fault an error is, and no half-written files."""
 
-import errno
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from bot.troubles import is_machines_own
 
 # What the decoders of pictures and sound were seen to raise over hostile bytes; PyAV has its own errors besides.
 DECODER_ERRORS: tuple[type[Exception], ...] = (
@@ -15,19 +17,11 @@ DECODER_ERRORS: tuple[type[Exception], ...] = (
     EOFError,
     SyntaxError,  # Pillow's word for a broken header
     TypeError,
+    AttributeError,
     RuntimeError,
+    struct.error,  # an EXIF header that breaks off
     Warning,  # where warnings are errors
 )
-
-_OUR_TROUBLES = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.EROFS,
-}
 
 
 @contextmanager
@@ -36,7 +30,7 @@ def blaming_file(verdict: Exception, errors: tuple[type[Exception], ...] = DECOD
     try:
         yield
     except errors as error:
-        if isinstance(error, OSError) and error.errno in _OUR_TROUBLES:
+        if is_machines_own(error):
             raise
         raise verdict from error
 

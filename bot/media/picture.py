@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from threading import Lock
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -39,6 +39,17 @@ _LARGE_PIXELS = 16_000_000
 _one_large = Lock()  # at a time: decoding 50 megapixels may take 800 MB for a moment
 
 _SRGB = ImageCms.createProfile("sRGB")
+
+# What makes a picture upright that EXIF says is stored so.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def make_picture(source: Path, target: Path) -> Picture:
@@ -95,10 +106,12 @@ def _plain(image: ImageFile) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; what else stands there is not even read, let alone written again."""
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except DECODER_ERRORS:
         return image  # EXIF that can't be read is no reason to refuse a picture
+    return image if turn is None else image.transpose(turn)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

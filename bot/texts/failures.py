@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE, UNKNOWN_FILE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
-from storage.job import Job
+from storage.job import OUR_FAULT, VIDEO_KEPT, VIDEO_LOST, Job
 from storage.ledger import SUBMIT_UNKNOWN
 
 COST_NOTHING = N_("Nothing was spent.")
@@ -77,6 +77,15 @@ FAILURES: Mapping[str, str] = {
     "undeliverable": N_(
         "Telegram would not take the video. I'm sorry. I've kept it: press the button, and I'll try to "
         "send it again, at no further cost."
+    ),
+    OUR_FAULT: N_("Something went wrong on my side, and trying again did not help. I'm sorry. {cost}"),
+    VIDEO_KEPT: N_(
+        "Something went wrong on my side, and I could not send the video. I'm sorry. I've kept it: press the button, "
+        "and I'll try to send it again, at no further cost."
+    ),
+    VIDEO_LOST: N_(
+        "The video was made, but I lost it before I could send it. I'm sorry. It did cost one video, and making it "
+        "again costs another one."
     ),
 }
 

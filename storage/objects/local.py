@@ -36,6 +36,8 @@ class LocalStore:
     async def open(self, key: str) -> AsyncIterator[Path]:
         path = self._path(key)
         if not await self._run(path.is_file):
+            if not await self._run(path.parent.is_dir):  # a volume that is not mounted has lost nothing
+                raise StoreUnavailable("the media folder is gone")
             raise ObjectMissing
         yield path
 
