@@ -119,7 +119,7 @@ class Setbacks:
 
     async def _give_up(self, job: Job, error: Exception) -> Job:
         log.error("a step failed too often; its job is given up", faults=_MOST_FAULTS, exc_info=error)
-        news: dict[str, str | int | None] = {"reason": VIDEO_KEPT if job.video_key else OUR_FAULT}
+        news: dict[str, Any] = {"reason": VIDEO_KEPT if job.video_key else OUR_FAULT}
         if isinstance(error, ObjectMissing):
             news = {"reason": VIDEO_LOST, "video_key": None}  # so that another try makes another one
         elif job.state is State.SUBMITTING:
