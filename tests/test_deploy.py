@@ -202,6 +202,15 @@ def test_the_units_secrets_are_credentials_that_are_settings() -> None:
     assert handed_in <= set(Settings.model_fields)
 
 
+def test_a_command_beside_the_unit_gets_what_the_unit_gets() -> None:
+    unit = (DEPLOY / "systemd" / "talkbot.service").read_text(encoding="utf-8")
+    command = (DEPLOY / "systemd" / "talkbot").read_text(encoding="utf-8")
+    same = r"\b((?:LoadCredential|EnvironmentFile|WorkingDirectory|DynamicUser|StateDirectory\w*|UMask)=\S+)"
+
+    assert set(re.findall(same, command)) == set(re.findall(same, unit))
+    assert set(re.findall(r"(\w+)_FILE=", command)) == set(re.findall(r"(\w+)_FILE=", unit))
+
+
 # --- platforms ---
 
 
