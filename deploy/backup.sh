@@ -1,7 +1,7 @@
 #!/bin/sh
 # All that a restore needs, beside the running bot: deploy/backup.sh checkout|docker|systemd FOLDER
 # The media, the secret and the settings as they are now, and the SQLite database of each time for a week. Needs rsync;
-# run it as root, but for the checkout's way as the bot's own user.
+# run it as root, but for the checkout's way as the bot's own user. A MEDIA_STORE elsewhere is not in it.
 set -eu
 umask 077  # secrets, faces, voices
 way=$1
@@ -12,7 +12,9 @@ cd "$(dirname "$0")/.."
 # `inside` is where the bot sees the folder that is `data` here.
 case $way in
 checkout)
-    bot='.venv/bin/python -m bot' data=${DATA_DIR:-data} settings=.env
+    bot='.venv/bin/python -m bot' settings=.env
+    data=${DATA_DIR:-$(sed -n 's/^DATA_DIR=//p' .env)}
+    data=${data:-data}
     inside=$data
     ;;
 docker)

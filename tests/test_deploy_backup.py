@@ -70,6 +70,15 @@ def test_what_was_deleted_goes_and_databases_are_kept_for_a_week(checkout: Path,
     assert not (backup / "bot-old.sqlite3").exists()
 
 
+def test_the_data_are_where_the_settings_say(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "data").rename(tmp_path / "elsewhere")
+    (checkout / ".env").write_text(f"{SETTINGS}DATA_DIR={tmp_path}/elsewhere\n")
+    assert back_up(checkout, tmp_path / "backup").returncode == 0
+
+    assert (tmp_path / "backup" / "media" / "kept.mp4").exists()
+    assert not (checkout / "data").exists()
+
+
 def test_no_copy_is_let_go_where_none_was_made(checkout: Path, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     assert back_up(checkout, backup).returncode == 0
