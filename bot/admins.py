@@ -107,7 +107,7 @@ class Admins:
         """`/limit ID N`: so many videos a day for a person or a chat; 0: no limit."""
         peer_id = _id(arguments)
         if peer_id is None or len(arguments) < 2 or not _NUMBER.fullmatch(arguments[1]):  # noqa: PLR2004 - ID and N
-            return _needs_id(caller, "/limit 123456789 20")
+            return Say(caller.words(texts.NEEDS_LIMIT, example="/limit 123456789 20"))
         videos = int(arguments[1])
         await self.peers.choose(peer_id, daily_limit=videos)
         log.info("a daily limit was changed", peer=peer_id, videos=videos, by=caller.id)

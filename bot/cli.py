@@ -150,12 +150,22 @@ async def _copy_database(options: argparse.Namespace) -> int:
 
 def _url(given: str) -> str:
     """The URL, or what stands in the file: an argument can be read by everybody on this machine."""
-    return Path(given[1:]).read_text(encoding="utf-8").strip() if given.startswith("@") else given
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise DatabaseError(f"{given[1:]} can't be read: {error.strerror}") from error
 
 
 async def _demo(options: argparse.Namespace) -> int:
-    from bot.sandbox.demo import demo  # noqa: PLC0415 - the service must not need the sandbox
-
+    try:
+        from bot.sandbox.demo import demo  # noqa: PLC0415 - the service must not need the sandbox
+    except ModuleNotFoundError as error:
+        if error.name != "bot.sandbox":
+            raise
+        print("The demo is not in this image: run `make demo` in a checkout of the repository.", file=sys.stderr)
+        return _BAD_SETTINGS
     return await demo(photo=options.photo, voice=options.voice, output=options.output)
 
 

@@ -72,6 +72,11 @@ AKOOL_SECONDS = Histogram(
     registry=REGISTRY,
 )
 CREDIT = Gauge("talkbot_credit", "What is left on the AKOOL account; not a number until it told", registry=REGISTRY)
+WEBHOOK_TROUBLE = Gauge(
+    "talkbot_webhook_trouble",
+    "Whether Telegram could not deliver updates lately, or the webhook can't be set; 0 while polling",
+    registry=REGISTRY,
+)
 LOOP_LAG = Histogram(
     "talkbot_event_loop_lag_seconds",
     "How late the event loop woke a task",

@@ -14,6 +14,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bot.clock import Clock
+from bot.metrics import WEBHOOK_TROUBLE
 from bot.patience import MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES
 from storage.engine import DATABASE_ERRORS
@@ -72,6 +73,7 @@ class WebhookKeeper:
                     await self._set_what_changed()
                 return is_ours
         except (TelegramError, *DATABASE_ERRORS) as error:
+            WEBHOOK_TROUBLE.set(1)
             log.warning("the webhook can't be set; trying again", error=type(error).__name__)
             return False
 
@@ -87,6 +89,7 @@ class WebhookKeeper:
             self._webhook.url, secret_token=self._webhook.secret, allowed_updates=ALLOWED_UPDATES
         )
         await self._notices.keep(subject, digest)
+        WEBHOOK_TROUBLE.set(0)
         log.info("the webhook is set")
 
     async def _info(self) -> WebhookInfo | None:
@@ -99,7 +102,9 @@ class WebhookKeeper:
 
     def _say_trouble(self, info: WebhookInfo) -> None:
         failed_at = info.last_error_date.timestamp() * SECOND_MS if info.last_error_date else 0
-        if self._clock.now() - failed_at < _LOOK_AFTER_MS:
+        is_failing = self._clock.now() - failed_at < _LOOK_AFTER_MS
+        WEBHOOK_TROUBLE.set(is_failing)
+        if is_failing:
             log.warning(
                 "Telegram can't deliver updates", why=info.last_error_message, waiting=info.pending_update_count
             )

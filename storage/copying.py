@@ -42,8 +42,7 @@ async def back_up(url: str, target: Path) -> None:
         raise DatabaseError(f"{target} is there already")
     draft = target.with_name(f"{target.name}.part")
     async with reading_engine(url) as engine:
-        draft.unlink(missing_ok=True)  # of a backup that was killed
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = _own_file(draft)
         try:
             async with engine.begin() as connection:
                 await connection.execute(text("VACUUM INTO :draft"), {"draft": str(draft)})
@@ -54,6 +53,15 @@ async def back_up(url: str, target: Path) -> None:
         finally:
             os.close(file)
             draft.unlink(missing_ok=True)
+
+
+def _own_file(draft: Path) -> int:
+    """Open a new file for its owner alone."""
+    try:
+        draft.unlink(missing_ok=True)  # of a backup that was killed
+        return os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise DatabaseError(f"no backup was made: {draft.parent} can't be written: {error.strerror}") from error
 
 
 async def copy_database(source_url: str, target_url: str, *, now: Clock) -> dict[str, int]:

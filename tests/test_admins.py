@@ -119,8 +119,8 @@ async def test_the_story_of_a_job_and_another_try(tmp_path: Path, telegram: BotA
 MISTAKES = [
     ("/allow", texts.NEEDS_ID.format(example="/allow 123456789")),
     ("/deny Bob", texts.NEEDS_ID.format(example="/deny 123456789")),
-    ("/limit 7", texts.NEEDS_ID.format(example="/limit 123456789 20")),
-    ("/limit 7 many", texts.NEEDS_ID.format(example="/limit 123456789 20")),
+    ("/limit 7", texts.NEEDS_LIMIT.format(example="/limit 123456789 20")),
+    ("/limit 7 many", texts.NEEDS_LIMIT.format(example="/limit 123456789 20")),
     ("/job", texts.NEEDS_ID.format(example="/job 12")),
     ("/retry x", texts.NEEDS_ID.format(example="/retry 12")),
     ("/job 404", texts.NO_SUCH_JOB.format(id=404)),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -290,6 +291,21 @@ async def test_the_demo_ends_with_an_mp4(tmp_path: Path) -> None:
     with av.open(video) as container:
         assert sum(1 for _ in container.decode(video=0)) > 50
         assert container.streams.audio
+
+
+async def test_where_there_is_no_sandbox_the_demo_says_so(environment: Environment, tmp_path: Path) -> None:
+    """As in the image."""
+    for package in ("akool", "storage", "bot"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("sandbox", "__pycache__"))
+    process = await start(environment | {"PYTHONPATH": str(tmp_path)}, tmp_path, "demo")
+
+    assert "The demo is not in this image" in await ended(process)
+    assert process.returncode == 2
+
+
+def test_a_url_in_a_file_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["copy-database", "@nowhere", "sqlite:///copy.sqlite3"]) == 2
+    assert "nowhere can't be read: No such file" in capsys.readouterr().err
 
 
 def test_the_demo_wants_files_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,6 +202,6 @@ async def test_a_backup_that_fails_says_why_and_leaves_nothing(sqlite_url: str, 
     (tmp_path / "data" / "bot.sqlite3").write_text("no database at all, however long this text may be")
     with pytest.raises(DatabaseError, match="no backup was made: file is not a database"):
         await back_up(sqlite_url, tmp_path / "copy")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DatabaseError, match="nowhere can't be written: No such file"):
         await back_up(sqlite_url, tmp_path / "nowhere" / "copy")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

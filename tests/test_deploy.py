@@ -14,6 +14,7 @@ from bot.config import Settings, SettingsError
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 SETTINGS = {name.upper() for name in Settings.model_fields}
+PUBLIC = {"/telegram", "/akool/*", "/media/*", "/healthz", "/readyz"}  # the last for whoever watches from outside
 
 
 def parsed(path: Path) -> Any:
@@ -147,7 +148,15 @@ def test_no_secret_stands_in_compose(services: dict[str, Any]) -> None:
 def test_caddy_passes_on_only_what_the_outside_needs() -> None:
     (public,) = re.findall(r"@public path (.*)", (DEPLOY / "caddy" / "Caddyfile").read_text(encoding="utf-8"))
 
-    assert set(public.split()) == {"/telegram", "/akool/*", "/media/*", "/healthz"}
+    assert set(public.split()) == PUBLIC
+
+
+def test_the_tunnel_passes_on_the_same() -> None:
+    passed_on, rest = parsed(DEPLOY / "cloudflared" / "config.yml")["ingress"]
+    paths = {path.replace("*", "x") for path in PUBLIC}
+
+    assert {path for path in paths | {"/metrics", "/", "/telegram/x"} if re.search(passed_on["path"], path)} == paths
+    assert rest == {"service": "http_status:404"}
 
 
 # --- systemd ---
@@ -193,6 +202,15 @@ def test_the_units_secrets_are_credentials_that_are_settings() -> None:
     assert handed_in <= set(Settings.model_fields)
 
 
+def test_a_command_beside_the_unit_gets_what_the_unit_gets() -> None:
+    unit = (DEPLOY / "systemd" / "talkbot.service").read_text(encoding="utf-8")
+    command = (DEPLOY / "systemd" / "talkbot").read_text(encoding="utf-8")
+    same = r"\b((?:LoadCredential|EnvironmentFile|WorkingDirectory|DynamicUser|StateDirectory\w*|UMask)=\S+)"
+
+    assert set(re.findall(same, command)) == set(re.findall(same, unit))
+    assert set(re.findall(r"(\w+)_FILE=", command)) == set(re.findall(r"(\w+)_FILE=", unit))
+
+
 # --- platforms ---
 
 
@@ -215,4 +233,5 @@ def test_render_keeps_its_disk_and_is_handed_no_secret() -> None:
     assert service["healthCheckPath"] == "/readyz"
     assert given["DATA_DIR"]["value"] == service["disk"]["mountPath"]
     assert set(given) - {"PYTHON_VERSION"} <= SETTINGS
+    assert re.fullmatch(r"3\.\d+\.\d+", given["PYTHON_VERSION"]["value"])  # Render knows no other form
     assert all(given[name] == {"key": name, "sync": False} for name in ("TELEGRAM_BOT_TOKEN", "AKOOL_API_KEY"))

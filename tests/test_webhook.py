@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.limiter import Limiter
+from bot.metrics import REGISTRY
 from bot.sandbox import BotApi
 from bot.telegram import build_application
 from bot.webhook import Webhook, WebhookKeeper
@@ -46,6 +47,10 @@ async def keeper_of(
 async def book(database_url: str, clock: TurnableClock) -> AsyncIterator[Database]:
     async with open_database(database_url, now=clock.now) as database:
         yield database
+
+
+def shown_trouble() -> float | None:
+    return REGISTRY.get_sample_value("talkbot_webhook_trouble")
 
 
 def times_set(telegram: BotApi) -> int:
@@ -103,15 +108,16 @@ async def test_a_telegram_that_does_not_take_it_holds_the_start_up_for_a_while_o
         starting = asyncio.create_task(keeper.set_up())
         await in_passing_time(until=starting.done)
         assert telegram.updates.webhook is None
+        assert shown_trouble() == 1
         looking = asyncio.create_task(keeper.run())
         began_at = clock.now()
-        await in_passing_time(until=lambda: telegram.updates.webhook is not None)
+        await in_passing_time(until=lambda: telegram.updates.webhook is not None and shown_trouble() == 0)
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
     assert clock.now() - began_at < 5 * 60_000
 
 
-async def test_what_telegram_says_of_failed_deliveries_is_logged(
+async def test_what_telegram_says_of_failed_deliveries_is_logged_and_measured(
     book: Database, telegram: BotApi, clock: TurnableClock
 ) -> None:
     async with keeper_of(telegram, book, clock) as keeper:
@@ -119,7 +125,11 @@ async def test_what_telegram_says_of_failed_deliveries_is_logged(
         telegram.updates.last_error = (clock.now() // 1000 - 60, "Connection timed out")
         with capture_logs() as logged:
             await keeper.set_up()
-    assert any(line.get("why") == "Connection timed out" for line in logged)
+        assert any(line.get("why") == "Connection timed out" for line in logged)
+        assert shown_trouble() == 1
+        clock.turn(seconds=300)
+        await keeper.set_up()
+        assert shown_trouble() == 0
 
 
 async def test_replicas_that_start_together_set_it_once(

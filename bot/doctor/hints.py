@@ -35,6 +35,6 @@ async def app_secret(patient: Patient) -> list[Finding]:
         warning(
             "app-secret",
             "APP_SECRET is short: whoever guesses it can sign media addresses and pass for Telegram.",
-            "Set it to what `openssl rand -hex 32` makes, and the one until now to APP_SECRET_PREVIOUS for a day.",
+            "Set it to what `openssl rand -hex 32` makes, and the one until now to APP_SECRET_PREVIOUS for a week.",
         )
     ]

@@ -20,7 +20,9 @@ MEDIA_ALARM = "media"
 
 ACCOUNT_TROUBLE = N_("No videos are being made: {what} Jobs wait meanwhile, and go on by themselves when it is mended.")
 OUT_OF_CREDIT = N_("the AKOOL account has no credit left, or a payment is overdue. Top it up at akool.com.")
-KEY_REFUSED = N_("AKOOL does not accept the API key. Check AKOOL_API_KEY (or the client id and secret).")
+KEY_REFUSED = N_(
+    "AKOOL does not accept the API key. Set AKOOL_API_KEY (or the client id and secret) anew, and restart the bot."
+)
 ACCOUNT_REFUSED = N_("AKOOL refuses the account. Look at its state and plan at akool.com.")
 ACCOUNT_WORKS_AGAIN = N_("Videos are being made again: AKOOL takes jobs of this account.")
 DELIVERY_TROUBLE = N_(
@@ -48,6 +50,7 @@ ADMIN_NO_ERRORS = N_("No failures in the last week.")
 ADMIN_HELP = N_("/allow ID, /deny ID, /allowed, /limit ID N, /pause, /resume, /job ID, /retry ID")
 
 NEEDS_ID = N_("Please add an id: {example}")
+NEEDS_LIMIT = N_("Please add an id, and how many videos a day: {example}")
 NOW_ALLOWED = N_("{id} is allowed now.")
 NOW_DENIED = N_("{id} is not allowed any more.")
 CANT_DENY_ADMIN = N_("{id} is an admin by the settings and stays allowed.")
