@@ -110,6 +110,10 @@ def _networks(value: object) -> object:
         raise ValueError("must be networks like 10.0.0.0/8, or addresses, with commas between them") from None
 
 
+def _capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 RootUrl = Annotated[str, AfterValidator(_root_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Ids = Annotated[frozenset[int | Literal["*"]], NoDecode, BeforeValidator(_ids)]
@@ -161,7 +165,7 @@ class Settings(BaseSettings):
     app_secret: SecretStr | None = None
     app_secret_previous: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_capitals)] = "INFO"
     metrics_token: SecretStr | None = None
     sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = None
     otel_exporter_otlp_endpoint: RootUrl | None = None

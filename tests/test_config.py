@@ -45,6 +45,10 @@ def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_users == frozenset()
 
 
+def test_the_log_level_may_stand_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, **GOOD, LOG_LEVEL="warning").log_level == "WARNING"
+
+
 def test_everything_on_disk_follows_data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, **GOOD, DATA_DIR="/srv/bot")
 
