@@ -6,6 +6,7 @@ Reading them (`Settings()`) reports every problem at once, in plain sentences th
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -30,6 +31,7 @@ from bot.sizes import LOCAL, TELEGRAMS_OWN, Sizes
 from storage.quotas import Limits
 
 _ENV_FILE = ".env"
+_ALIKE = 0.88  # of 1, as difflib measures it
 _TELEGRAM = "https://api.telegram.org"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS_OF_AWS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -41,6 +43,17 @@ def export_aws_variables() -> None:
     for name, value in dotenv_values(_ENV_FILE).items():
         if name.startswith("AWS_") and value and not os.environ.get(name):
             os.environ[name] = value
+
+
+def mistyped_names() -> dict[str, str]:
+    """What is given in `.env` or the environment and looks like a setting's name, but is none; and which."""
+    fields = Settings.model_fields.items()
+    known = {name.upper() for name, _ in fields} | {
+        f"{name.upper()}_FILE" for name, field in fields if _is_secret(field)
+    }
+    unknown = ({*dotenv_values(_ENV_FILE)} | {*os.environ}) - known
+    alike = {name: get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE) for name in sorted(unknown)}
+    return {name: found[0] for name, found in alike.items() if found}
 
 
 class SettingsError(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.config import Settings, SettingsError, export_aws_variables
+from bot.config import Settings, SettingsError, export_aws_variables, mistyped_names
 from storage.quotas import Limits
 
 GOOD = {
@@ -153,6 +153,14 @@ def test_what_only_boto3_reads_is_exported_from_the_dotenv_file(
 
     assert (os.environ["AWS_REGION"], os.environ["AWS_ACCESS_KEY_ID"]) == ("here", "an-id")
     assert "PORT" not in os.environ
+
+
+def test_names_that_are_mistyped_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In `.env` and in the environment; what is none of ours, or right, is left alone."""
+    (tmp_path / ".env").write_text("ALLOWED_USER=7\nPOSTGRES_PASSWORD=x\nAWS_REGION=x\nPORT=1\nAPP_SECRET_FILE=x\n")
+    monkeypatch.setenv("AKOOL_APIKEY", "x")
+
+    assert mistyped_names() == {"AKOOL_APIKEY": "AKOOL_API_KEY", "ALLOWED_USER": "ALLOWED_USERS"}
 
 
 def test_no_secret_is_in_the_settings_representation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 
 from bot.clock import Clock
-from bot.config import Settings, SettingsError
+from bot.config import Settings, SettingsError, mistyped_names
 from bot.doctor import account, database, hints, machine, media, telegram
 from bot.doctor.patient import NotChecked, Patient, admitted
 from bot.doctor.report import Finding, ok, problem, warning
@@ -73,6 +73,8 @@ async def examine(clock: Clock) -> AsyncGenerator[Finding]:
             "settings", f"{sentence}.", "Do that, or leave the setting out: the bot does not start like this."
         )
     yield ok("settings", "The settings can be read.")
+    for name, meant in mistyped_names().items():
+        yield warning("settings", f"{name} is no setting of the bot.", f"Is {meant} meant? Then name it so.")
     async for finding in diagnose(settings, clock):
         yield finding
 
