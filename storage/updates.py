@@ -33,6 +33,8 @@ class StoredUpdate:
 
 _COLUMNS = tuple(updates.c[name] for name in StoredUpdate.__slots__)
 
+_IS_WAITING = updates.c.due_at.isnot(None)
+
 _older = updates.alias()
 _FIRST_IN_LANE = ~exists().where(
     _older.c.lane == updates.c.lane, _older.c.update_id < updates.c.update_id, _older.c.due_at.isnot(None)
@@ -103,7 +105,9 @@ class Updates:
         """Give back every claim of a process that is gone. Only for the sole process on a database."""
         async with self._database.begin() as connection:
             await connection.execute(
-                update(updates).where(updates.c.claim.isnot(None)).values(claim=None, due_at=self._database.now())
+                update(updates)
+                .where(_IS_WAITING, updates.c.claim.isnot(None))
+                .values(claim=None, due_at=self._database.now())
             )
 
     async def prune(self, *, older_than_ms: int) -> None:
@@ -120,7 +124,7 @@ async def mark_handled(connection: AsyncConnection, update_id: int, *, error: st
     """
     marked = await connection.execute(
         update(updates)
-        .where(updates.c.update_id == update_id, updates.c.due_at.isnot(None))
+        .where(updates.c.update_id == update_id, _IS_WAITING)
         .values(due_at=None, claim=None, error=error, **({"raw": ""} if error is None else {}))
         .returning(updates.c.update_id)
     )

@@ -258,7 +258,12 @@ async def test_jobs_are_listed_newest_first_by_what_is_asked(database: Database,
     assert await jobs.list(chat_id=2, user_id=1) == [second]
     assert await jobs.get(first.id) == first
     assert await jobs.get(third.id + 1) is None
-    assert await jobs.counts() == dict.fromkeys(State, 0) | {State.QUEUED: 2, State.FAILED: 1}
+
+
+async def test_the_jobs_that_have_not_ended_are_counted(database: Database, jobs: Jobs) -> None:
+    for state in (State.QUEUED, State.QUEUED, State.RENDERING, State.FAILED):
+        await insert_job(database, state)
+    assert await jobs.counts() == dict.fromkeys(OPEN, 0) | {State.QUEUED: 2, State.RENDERING: 1}
 
 
 async def test_the_latest_renders_tell_how_long_one_takes(database: Database, jobs: Jobs) -> None:

@@ -31,7 +31,7 @@ DELIVERY_WORKS_AGAIN = N_("Telegram takes videos again.")
 
 ADMIN_CREDIT = N_("Credit left at AKOOL: {credit}")
 ADMIN_CREDIT_UNKNOWN = N_("AKOOL can't be asked for the credit at the moment.")
-ADMIN_JOBS = N_("Jobs: {counts}")
+ADMIN_JOBS = N_("Open jobs: {counts}")
 ADMIN_TODAY = N_("Last 24 hours: {delivered} delivered, {failed} failed ({share} success), paid calls: {calls}")
 ADMIN_RENDER = N_("A render takes {time} (median)")
 ADMIN_PAUSED = N_("Submitting is paused by an admin: /resume goes on.")
