@@ -5,7 +5,7 @@ worker's claim. `Overtaken` says that somebody was first: it is no error, one st
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, exists, func, insert, or_, select, update
@@ -17,6 +17,7 @@ from storage.schema import jobs, peers
 
 _MESSAGES = ("photo_message_id", "voice_message_id", "asked_message_id", "status_message_id", "status_shown")
 _RENDERED_LATELY = 1000  # jobs
+_PAGE = 500
 _PARKED_MS = 10 * 60_000  # beyond any lease or back-off: a status that waits for its chat
 
 
@@ -127,9 +128,12 @@ class Jobs:
         chat_id: int | None = None,
         user_id: int | None = None,
         limit: int | None = None,
+        before_id: int | None = None,
     ) -> Sequence[Job]:
         """Jobs that match everything given, newest first."""
         statement = select(*COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+        if before_id is not None:
+            statement = statement.where(jobs.c.id < before_id)
         if states:
             statement = statement.where(jobs.c.state.in_(states))
         if chat_id is not None:
@@ -138,6 +142,13 @@ class Jobs:
             statement = statement.where(jobs.c.user_id == user_id)
         async with self._database.begin() as connection:
             return [Job.of(row) for row in await connection.execute(statement)]
+
+    async def pages(self, *, most: int = _PAGE, **matching: Any) -> AsyncIterator[Sequence[Job]]:
+        """What `list` gives for the same, however many they are: up to `most` at a time."""
+        before_id = None
+        while page := await self.list(limit=most, before_id=before_id, **matching):
+            yield page
+            before_id = page[-1].id
 
     async def counts(self) -> dict[State, int]:
         """How many jobs are in each state that is no end. Those that have ended are too many to be counted often."""

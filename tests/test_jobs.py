@@ -260,6 +260,18 @@ async def test_jobs_are_listed_newest_first_by_what_is_asked(database: Database,
     assert await jobs.get(third.id + 1) is None
 
 
+async def test_any_number_of_jobs_comes_in_pages(database: Database, jobs: Jobs) -> None:
+    """One that is added meanwhile shifts nobody."""
+    wanted = [await insert_job(database, State.QUEUED) for _ in range(5)]
+    await insert_job(database, State.FAILED)
+    found = []
+    async for page in jobs.pages(most=2, states=[State.QUEUED]):
+        found.append([job.id for job in page])
+        await insert_job(database, State.QUEUED)
+    newest_first = [job.id for job in reversed(wanted)]
+    assert found == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+
+
 async def test_the_jobs_that_have_not_ended_are_counted(database: Database, jobs: Jobs) -> None:
     for state in (State.QUEUED, State.QUEUED, State.RENDERING, State.FAILED):
         await insert_job(database, state)
