@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import accumulate
 
 from bot.texts.saying import Say
 from bot.texts.words import N_, Words
@@ -11,7 +12,7 @@ from storage.ledger import Call
 from storage.peers import Access, Peer
 from storage.reports import Report
 
-_MOST_IDS = 60
+_LIST_ROOM = 700  # characters of each of five lists: a message has room for 4096
 _MOST_LINES = 30
 
 ACCOUNT_ALARM = "akool account"
@@ -123,8 +124,11 @@ def allowed(words: Words, peers: Sequence[Peer], *, users: Sequence[str], chats:
 
 
 def _some(items: Sequence[str]) -> str:
-    """As many as a message has room for."""
-    return ", ".join(items[:_MOST_IDS]) + (" …" if len(items) > _MOST_IDS else "")
+    """As many as there is room for, and how many more there are."""
+    ends = accumulate(len(item) + len(", ") for item in items)
+    shown = items[: sum(end <= _LIST_ROOM for end in ends)]
+    more = len(items) - len(shown)
+    return ", ".join(shown) + (f" … +{more}" if more else "")
 
 
 def _ids(words: Words, ids: Sequence[str]) -> str:
