@@ -43,6 +43,7 @@ format: .venv/dev.stamp
 bench: .venv/dev.stamp  ## what we claim about speed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.history
 
 messages: .venv/dev.stamp  ## bring the translations up to date with the messages that are marked in bot/texts
 	$(BIN)/pybabel -q extract --no-location --no-wrap --omit-header -k N_ -k NN_:1,2 -o bot/locales/bot.pot bot/texts

@@ -128,8 +128,8 @@ async def _jobs(options: argparse.Namespace) -> int:
     settings = Settings()  # type: ignore[call-arg]
     async with open_reader(settings.database_url.get_secret_value(), now=Clock().now) as database:
         states = [State(options.state)] if options.state else []
-        for job in await Jobs(database).list(states=states, chat_id=options.chat):
-            print(json.dumps(_facts(job)) if options.json else _line(job))
+        async for page in Jobs(database).pages(states=states, chat_id=options.chat):
+            print(*(json.dumps(_facts(job)) if options.json else _line(job) for job in page), sep="\n")
     return 0
 
 

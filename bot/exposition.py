@@ -37,7 +37,7 @@ class Exposition:
         self._health = health
         self._clock = clock
         self._stored = stored = CollectorRegistry()
-        self._by_state = Gauge("talkbot_jobs", "Jobs by state", ["state"], registry=stored)
+        self._by_state = Gauge("talkbot_jobs", "Jobs that have not ended, by state", ["state"], registry=stored)
         self._queue_age = Gauge("talkbot_queue_age_seconds", "How long the oldest job is in the queue", registry=stored)
         self._set_aside = Gauge("talkbot_updates_set_aside", "Updates that can't be handled", registry=stored)
         self._alarms_open = Gauge("talkbot_alarms_open", "Troubles that are not over", registry=stored)

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,8 +18,9 @@ from telegram import Update
 from telegram.ext import CallbackContext
 
 from bot.clock import Clock
+from bot.leases import keeping_the_lease
 from bot.metrics import telegram_call
-from bot.patience import DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms
+from bot.patience import DAY_MS, LEASE_MS, MINUTE_MS, SECOND_MS, backoff_ms
 from bot.telegram import ALLOWED_UPDATES, TelegramApplication
 from bot.troubles import Outage, will_pass
 from bot.watching import step
@@ -183,8 +185,9 @@ class Dispatcher:
 
     async def do(self, stored: StoredUpdate) -> None:
         """Handle an update; try again what fails, a few times, and then set it aside."""
+        extend = partial(self._updates.extend, stored, lease_ms=LEASE_MS)
         with step("update", update=stored.update_id, chat=stored.lane):
-            await self._do(stored)
+            await keeping_the_lease(self._do(stored), extend=extend, clock=self._clock)
 
     async def _do(self, stored: StoredUpdate) -> None:
         try:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from bot.clock import Clock
-from bot.patience import LEASE_MS, SECOND_MS
+from bot.leases import keeping_the_lease
+from bot.patience import LEASE_MS
 from bot.pipeline import Pipeline
 from bot.troubles import Outage
 from bot.watching import about_job, job_step
@@ -71,13 +73,8 @@ class Tracker:
         """Run a job's steps for as long as they lead on; leave it due later where one fails."""
         job, token = work
         about_job(job)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                lease = tasks.create_task(self._keep_lease(job))
-                await self._run(job, token)
-                lease.cancel()
-        except* Overtaken:
-            log.debug("somebody else has the job now")
+        extend = partial(self._jobs.extend, job, lease_ms=LEASE_MS)
+        await keeping_the_lease(self._run(job, token), extend=extend, clock=self._clock)
 
     async def _run(self, job: Job, token: str | None) -> None:
         current: Job | None = job
@@ -108,18 +105,6 @@ class Tracker:
         """On the way out; a call that may be under way stays with its lease, so that its answer can still arrive."""
         if job.state is not State.SUBMITTING:
             await self._jobs.release(job, due_at=due_at)
-
-    async def _keep_lease(self, job: Job) -> None:
-        bell = asyncio.Event()
-        outage = Outage(self._clock, "a lease can't be extended; trying again")
-        while True:
-            await self._clock.wait(bell, seconds=LEASE_MS / SECOND_MS / 3)
-            try:
-                await self._jobs.extend(job, lease_ms=LEASE_MS)
-            except DATABASE_ERRORS as error:  # no reason to break off a call that may be paid for
-                outage.goes_on(error, exc_info=True)
-            else:
-                outage.is_over()
 
 
 async def _to_its_end(call: Coroutine[Any, Any, Result]) -> Result:

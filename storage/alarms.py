@@ -74,12 +74,11 @@ class Alarms:
             await connection.execute(update(alarms).where(unchanged).values(due_at=until_ms))
 
     async def told(self, alarm: Alarm) -> None:
-        """The operator has heard what there was to hear of it."""
+        """The operator has heard this of it; one that was over, or has come back, meanwhile stays due."""
+        unchanged = (alarms.c.key == alarm.key) & (alarms.c.over_at == alarm.over_at)
         async with self._database.begin() as connection:
             if alarm.over_at is not None:
-                await connection.execute(delete(alarms).where(alarms.c.key == alarm.key))
+                await connection.execute(delete(alarms).where(unchanged))
             else:
                 news = {"told_at": self._database.now(), "due_at": None}
-                await connection.execute(
-                    update(alarms).where(alarms.c.key == alarm.key, alarms.c.over_at.is_(None)).values(**news)
-                )
+                await connection.execute(update(alarms).where(unchanged).values(**news))

@@ -56,9 +56,12 @@ class Database:
         return await (await self._engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
 
     async def earliest(self, column: ColumnElement[int], *where: ColumnElement[bool]) -> int | None:
-        """The smallest time in a column, of the rows that match."""
+        """The smallest time in a column, of the rows that match.
+
+        That NULL is none goes without saying, but for SQLite, which else can't use an index of the others.
+        """
         async with self.begin() as connection:
-            earliest: int | None = await connection.scalar(select(func.min(column)).where(*where))
+            earliest: int | None = await connection.scalar(select(func.min(column)).where(column.isnot(None), *where))
         return earliest
 
     async def check(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Row
 
 from storage.schema import jobs
 
@@ -139,3 +139,7 @@ class Job:
 
 
 COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+
+IS_OPEN: ColumnElement[bool] = jobs.c.due_at.isnot(None)
+"""Whether a job has not ended. What looks among the open jobs says this, beside what else it says that means the same:
+then both engines know that they are few, however many have ended."""

@@ -5,17 +5,19 @@ worker's claim. `Overtaken` says that somebody was first: it is no error, one st
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import NEWS, Database, among
-from storage.job import CHAT_GONE, COLUMNS, OPEN, TERMINAL, TRANSITIONS, Job, State
+from storage.job import CHAT_GONE, COLUMNS, IS_OPEN, OPEN, TERMINAL, TRANSITIONS, Job, State
 from storage.schema import jobs, peers
 
 _MESSAGES = ("photo_message_id", "voice_message_id", "asked_message_id", "status_message_id", "status_shown")
+_RENDERED_LATELY = 1000  # jobs
+_PAGE = 500
 _PARKED_MS = 10 * 60_000  # beyond any lease or back-off: a status that waits for its chat
 
 
@@ -103,7 +105,7 @@ _IS_AWAITED = select(
     )
 )
 _NEXT_DUE = select(func.min(jobs.c.due_at)).where(
-    ~((jobs.c.state == State.QUEUED) & (jobs.c.due_at <= bindparam("now")))
+    IS_OPEN, ~((jobs.c.state == State.QUEUED) & (jobs.c.due_at <= bindparam("now")))
 )
 
 
@@ -127,9 +129,12 @@ class Jobs:
         chat_id: int | None = None,
         user_id: int | None = None,
         limit: int | None = None,
+        before_id: int | None = None,
     ) -> Sequence[Job]:
         """Jobs that match everything given, newest first."""
         statement = select(*COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+        if before_id is not None:
+            statement = statement.where(jobs.c.id < before_id)
         if states:
             statement = statement.where(jobs.c.state.in_(states))
         if chat_id is not None:
@@ -139,21 +144,30 @@ class Jobs:
         async with self._database.begin() as connection:
             return [Job.of(row) for row in await connection.execute(statement)]
 
+    async def pages(self, *, most: int = _PAGE, **matching: Any) -> AsyncIterator[Sequence[Job]]:
+        """What `list` gives for the same, however many they are: up to `most` at a time."""
+        before_id = None
+        while page := await self.list(limit=most, before_id=before_id, **matching):
+            yield page
+            before_id = page[-1].id
+
     async def counts(self) -> dict[State, int]:
-        """How many jobs are in each state."""
-        statement = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        """How many jobs are in each state that is no end. Those that have ended are too many to be counted often."""
+        statement = select(jobs.c.state, func.count()).where(IS_OPEN).group_by(jobs.c.state)
         async with self._database.begin() as connection:
             found = {State(state): count for state, count in await connection.execute(statement)}
-        return {state: found.get(state, 0) for state in State}
+        return {state: found.get(state, 0) for state in State if state in OPEN}
 
     async def oldest_queued_at(self) -> int | None:
         """Since when the job that waits longest is in the queue; None where it is empty."""
-        return await self._database.earliest(jobs.c.queued_at, jobs.c.state == State.QUEUED)
+        return await self._database.earliest(jobs.c.queued_at, IS_OPEN, jobs.c.state == State.QUEUED)
 
     async def render_times(self, *, most: int = 50) -> Sequence[tuple[int, int]]:
         """(length of the voice, time that AKOOL took), both in ms, of the latest renders."""
+        newest = select(func.max(jobs.c.id)).scalar_subquery()
         statement = (
             select(jobs.c.voice_ms, jobs.c.rendered_at - jobs.c.submitted_at)
+            .where(jobs.c.id > newest - _RENDERED_LATELY)
             .where(jobs.c.rendered_at.isnot(None), jobs.c.submitted_at.isnot(None))
             .order_by(jobs.c.id.desc())
             .limit(most)
@@ -168,7 +182,7 @@ class Jobs:
         """
         if job.state is not State.QUEUED:
             return None
-        ahead = select(func.count()).where(jobs.c.state == State.QUEUED, jobs.c.queued_at < job.queued_at)
+        ahead = select(func.count()).where(IS_OPEN, jobs.c.state == State.QUEUED, jobs.c.queued_at < job.queued_at)
         async with self._database.begin() as connection:
             return (await connection.execute(ahead)).scalar_one() + 1
 
@@ -196,7 +210,7 @@ class Jobs:
         now = self._database.now()
         async with self._database.begin() as connection:
             await connection.execute(
-                update(jobs).where(jobs.c.claim.isnot(None)).values(claim=None, due_at=now, rung=0)
+                update(jobs).where(IS_OPEN, jobs.c.claim.isnot(None)).values(claim=None, due_at=now, rung=0)
             )
 
     async def ring(self, job_id: int, *, state: State) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
-from storage.job import AT_AKOOL, COLUMNS, Job, State
+from storage.job import AT_AKOOL, COLUMNS, IS_OPEN, Job, State
 from storage.jobs import Overtaken, change, entered, held, moved
 from storage.quotas import spent_today
 from storage.schema import calls, jobs
@@ -50,6 +50,8 @@ class Arrival:
     job: Job | None
 
 
+_OF_A_TURN = ("id", "user_id", "state", "reason", "queued_at", "due_at")
+
 _CALL = tuple(calls.c[name] for name in Call.__slots__)
 
 
@@ -73,7 +75,7 @@ class Ledger:
         async with self._database.begin() as connection:
             if self._database.is_postgres:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADMISSION_LOCK})
-            busy = select(func.count()).where(_takes_a_place(jobs))
+            busy = select(func.count()).where(IS_OPEN, _takes_a_place(jobs))
             free = at_akool - (await connection.execute(busy)).scalar_one()
             if spend_limit is not None:
                 free = min(free, spend_limit - await spent_today(connection, now))
@@ -230,20 +232,27 @@ def _takes_a_place(table: FromClause) -> ColumnElement[bool]:
 # Built once, since it runs many times a job.
 _MAY_ADMIT = select(
     and_(
-        exists().where(jobs.c.state == State.QUEUED, jobs.c.due_at <= bindparam("now")),
-        select(func.count()).where(_takes_a_place(jobs)).scalar_subquery() < bindparam("at_akool"),
+        exists().where(IS_OPEN, jobs.c.state == State.QUEUED, jobs.c.due_at <= bindparam("now")),
+        select(func.count()).where(IS_OPEN, _takes_a_place(jobs)).scalar_subquery() < bindparam("at_akool"),
         ~IS_SHUT,
     )
 )
 
 
 def _fair_turns(now: int) -> Any:
-    other = jobs.alias()
-    busy = select(func.count()).where(other.c.user_id == jobs.c.user_id, _takes_a_place(other)).scalar_subquery()
-    nth = func.row_number().over(partition_by=jobs.c.user_id, order_by=(jobs.c.queued_at, jobs.c.id))
+    # Named twice, and so read once: SQLite would walk each user's whole past to have them in the window's order.
+    here = select(*(jobs.c[name] for name in _OF_A_TURN)).where(IS_OPEN).cte("open_jobs")
+    busy = (
+        select(here.c.user_id, func.count().label("places"))
+        .where(_takes_a_place(here))
+        .group_by(here.c.user_id)
+        .subquery()
+    )
+    nth = func.row_number().over(partition_by=here.c.user_id, order_by=(here.c.queued_at, here.c.id))
     turns = (
-        select(jobs.c.id, jobs.c.queued_at, (busy + nth).label("turn"))
-        .where(jobs.c.state == State.QUEUED, jobs.c.due_at <= now)
+        select(here.c.id, here.c.queued_at, (func.coalesce(busy.c.places, 0) + nth).label("turn"))
+        .outerjoin_from(here, busy, busy.c.user_id == here.c.user_id)
+        .where(here.c.state == State.QUEUED, here.c.due_at <= now)
         .subquery()
     )
     return select(turns.c.id).order_by(turns.c.turn, turns.c.queued_at, turns.c.id)

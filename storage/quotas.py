@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.job import CHAT_GONE, NOT_ALLOWED, OPEN, Job, State
+from storage.job import CHAT_GONE, IS_OPEN, NOT_ALLOWED, OPEN, Job, State
 from storage.schema import calls, jobs, notices, peers
 
 _DAY_MS = 24 * 3600 * 1000
@@ -155,5 +155,5 @@ def forgotten_video(user_id: int, job_id: int | str) -> str:
 
 def _committed(now: int) -> Select[Any]:
     """What is spent today and what will be by those that wait; at one look, since they turn into each other."""
-    waiting = select(func.count()).where(jobs.c.state == State.QUEUED)
+    waiting = select(func.count()).where(IS_OPEN, jobs.c.state == State.QUEUED)
     return select(_SPENT.params(since=now - _DAY_MS).scalar_subquery() + waiting.scalar_subquery())

@@ -20,7 +20,7 @@ _MOST_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`…_today` is of the last 24 hours; `last_errors` of the last week, newest first."""
+    """`by_state`: open jobs. `…_today` is of the last 24 hours; `last_errors` of the last week, newest first."""
 
     by_state: Mapping[State, int]
     delivered_today: int

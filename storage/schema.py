@@ -6,7 +6,7 @@ Times are integer milliseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that brings these tables about; a database that has it needs no other."""
 
 metadata = MetaData()
@@ -137,6 +137,19 @@ Index(
     updates.c.update_id,
     sqlite_where=updates.c.due_at.isnot(None),
     postgresql_where=updates.c.due_at.isnot(None),
+)
+# Those that wait and those that were set aside are few among the handled ones.
+Index(
+    "updates_waiting",
+    updates.c.update_id,
+    sqlite_where=updates.c.due_at.isnot(None),
+    postgresql_where=updates.c.due_at.isnot(None),
+)
+Index(
+    "updates_set_aside",
+    updates.c.update_id,
+    sqlite_where=updates.c.error.isnot(None),
+    postgresql_where=updates.c.error.isnot(None),
 )
 
 breaker = Table(

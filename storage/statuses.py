@@ -71,5 +71,7 @@ class Statuses:
         now = self._database.now()
         async with self._database.begin() as connection:
             await connection.execute(
-                update(jobs).where(jobs.c.status_claim.isnot(None)).values(status_claim=None, status_at=now)
+                update(jobs)
+                .where(jobs.c.status_at.isnot(None), jobs.c.status_claim.isnot(None))
+                .values(status_claim=None, status_at=now)
             )

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, among
+from storage.jobs import Overtaken
 from storage.schema import updates
 
 
@@ -32,6 +33,8 @@ class StoredUpdate:
 
 
 _COLUMNS = tuple(updates.c[name] for name in StoredUpdate.__slots__)
+
+_IS_WAITING = updates.c.due_at.isnot(None)
 
 _older = updates.alias()
 _FIRST_IN_LANE = ~exists().where(
@@ -77,22 +80,33 @@ class Updates:
     async def next_due(self) -> int | None:
         return await self._database.earliest(updates.c.due_at, _FIRST_IN_LANE)
 
+    # --- what the holder of a claim may do; once somebody else has it, all but `extend` change nothing ---
+
+    async def extend(self, stored: StoredUpdate, *, lease_ms: int) -> None:
+        """Keep the claim for another lease; one that is marked as handled needs none. Raises `Overtaken`."""
+        kept = update(updates).where(_held(stored)).values(due_at=self._database.now() + lease_ms)
+        is_waiting = select(exists().where(updates.c.update_id == stored.update_id, _IS_WAITING))
+        async with self._database.begin() as connection:
+            extended = await connection.scalar(kept.returning(updates.c.update_id))
+            if extended is None and await connection.scalar(is_waiting):
+                raise Overtaken
+
     async def finish(self, stored: StoredUpdate) -> None:
         async with self._database.begin() as connection:
-            await mark_handled(connection, stored.update_id)
+            await _settle(connection, _held(stored))
 
     async def retry(self, stored: StoredUpdate, *, due_at: int) -> None:
         async with self._database.begin() as connection:
             await connection.execute(
-                update(updates)
-                .where(updates.c.update_id == stored.update_id, updates.c.claim == stored.claim)
-                .values(due_at=due_at, claim=None, attempts=stored.attempts + 1)
+                update(updates).where(_held(stored)).values(due_at=due_at, claim=None, attempts=stored.attempts + 1)
             )
 
     async def set_aside(self, stored: StoredUpdate, *, error: str) -> None:
         """Out of the way, with the reason, so that the rest of its lane goes on."""
         async with self._database.begin() as connection:
-            await mark_handled(connection, stored.update_id, error=error)
+            await _settle(connection, _held(stored), error=error)
+
+    # --- what anybody may do ---
 
     async def count_set_aside(self) -> int:
         async with self._database.begin() as connection:
@@ -103,7 +117,9 @@ class Updates:
         """Give back every claim of a process that is gone. Only for the sole process on a database."""
         async with self._database.begin() as connection:
             await connection.execute(
-                update(updates).where(updates.c.claim.isnot(None)).values(claim=None, due_at=self._database.now())
+                update(updates)
+                .where(_IS_WAITING, updates.c.claim.isnot(None))
+                .values(claim=None, due_at=self._database.now())
             )
 
     async def prune(self, *, older_than_ms: int) -> None:
@@ -113,15 +129,22 @@ class Updates:
             await connection.execute(delete(updates).where(updates.c.due_at.is_(None), updates.c.received_at < before))
 
 
-async def mark_handled(connection: AsyncConnection, update_id: int, *, error: str | None = None) -> bool:
-    """Mark the update within the transaction that holds its effect; False where it was handled before.
+async def mark_handled(connection: AsyncConnection, update_id: int) -> bool:
+    """Mark the update within the transaction that holds its effect; False where it was handled before."""
+    return await _settle(connection, updates.c.update_id == update_id)
 
-    What somebody wrote is not kept once it is handled.
-    """
-    marked = await connection.execute(
+
+async def _settle(connection: AsyncConnection, which: ColumnElement[bool], *, error: str | None = None) -> bool:
+    """What somebody wrote is not kept once it is handled."""
+    settled = await connection.execute(
         update(updates)
-        .where(updates.c.update_id == update_id, updates.c.due_at.isnot(None))
+        .where(which, _IS_WAITING)
         .values(due_at=None, claim=None, error=error, **({"raw": ""} if error is None else {}))
         .returning(updates.c.update_id)
     )
-    return marked.one_or_none() is not None
+    return settled.one_or_none() is not None
+
+
+def _held(stored: StoredUpdate) -> ColumnElement[bool]:
+    """The guard: the claim is still that of its holder."""
+    return (updates.c.update_id == stored.update_id) & (updates.c.claim == stored.claim)

@@ -1,17 +1,25 @@
 """The operator's commands: for `ADMIN_USERS` alone, and without a restart."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from bot import texts
+from bot.clock import Clock
 from bot.sandbox import BotApi
 from bot.sandbox.chats import Chat
 from clocks import TurnableClock
+from databases import insert_job
 from media_samples import sound
 from scenes import all_handled, ask, job_in, passing, says, video_in
+from storage.database import open_database
 from storage.job import State
+from storage.ledger import SUBMIT_UNKNOWN
+from storage.peers import Access, Peer, Peers
+from storage.schema import calls
 from world import PHOTO, World, world
 
 VOICE = sound(seconds=1)
@@ -114,6 +122,50 @@ async def test_the_story_of_a_job_and_another_try(tmp_path: Path, telegram: BotA
         await video_in(here.ada)
         assert (await ask(boss(here), f"/retry {job.id}")).text == texts.CANT_RETRY.format(id=job.id)
         assert "1 delivered, 1 failed (50% success), paid calls: 1" in (await ask(boss(here), "/admin")).text
+
+
+def length(text: str) -> int:
+    """As Telegram counts it, in UTF-16."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+MANY = range(10**17, 10**17 + 300)
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+def test_a_list_of_any_length_fits_into_a_message_and_tells_how_many_more_there_are(language: str) -> None:
+    peers = [
+        *(Peer(-peer_id, access=Access.ALLOWED, daily_limit=999_999) for peer_id in MANY),
+        *(Peer(peer_id, access=Access.DENIED) for peer_id in MANY),
+    ]
+    ids = [str(-peer_id) for peer_id in MANY]
+    said = texts.allowed(texts.words_for(language), peers, users=ids, chats=ids).text
+    assert length(said) <= 4096
+    lists = re.findall(r"-?1\d{17}(?:: 999999)?(?:, [-:\d ]+)*… \+(\d+)", said)
+    assert len(lists) == 5
+    assert sum(map(int, lists)) + len(re.findall(r"1\d{17}", said)) == 5 * len(MANY)
+
+
+async def test_the_longest_answers_of_commands_fit_into_a_message(tmp_path: Path, telegram: BotApi) -> None:
+    """Telegram refuses longer ones, and then nothing would be said at all."""
+    (tmp_path / "data").mkdir()
+    now = Clock().now()
+    asked = {"chat_id": 9, "user_id": 9, "reason": SUBMIT_UNKNOWN, "due_at": now + 10**9, "submitted_at": now}
+    async with open_database(f"sqlite:///{tmp_path}/data/bot.sqlite3", now=Clock().now) as database:
+        restless = await insert_job(database, State.FAILED, timeline=f"submitting {now}\nqueued {now}\n" * 100)
+        async with database.begin() as connection:
+            call = {"job_id": restless.id, "created_at": now, "closed_at": now}
+            await connection.execute(insert(calls), [call | {"token": str(number)} for number in range(99)])
+        for _ in range(30):
+            await insert_job(database, State.SUBMITTING, **asked)
+        for _ in range(10):
+            await insert_job(database, State.FAILED, reason="render_failed_" + "x" * 50)
+        for peer_id in MANY:
+            await Peers(database).choose(peer_id, access=Access.ALLOWED, daily_limit=999_999)
+    async with world(tmp_path, telegram=telegram, admin_users="9"):
+        wordy = telegram.private_chat(9, first_name="Boss", language_code="de")
+        for command in (f"/job {restless.id}", "/status", "/cancel", "/admin", "/allowed", "/history"):
+            assert (await ask(wordy, command)).text
 
 
 MISTAKES = [

@@ -76,3 +76,17 @@ async def test_a_trouble_may_come_again(alarms: Alarms) -> None:
         assert len(await told(alarms)) == 1
         await alarms.over("credit")
         assert len(await told(alarms)) == 1
+
+
+async def test_a_trouble_that_comes_back_while_its_end_is_told_is_heard_of_again(alarms: Alarms, clock: Clock) -> None:
+    await alarms.raise_("credit", "no credit")
+    await told(alarms)
+    await alarms.over("credit")
+    [over] = await alarms.claim(9, lease_ms=1000)
+    await alarms.raise_("credit", "no credit")
+    await alarms.told(over)
+    assert await alarms.count_open() == 1
+    clock.turn(seconds=1)
+    [back] = await told(alarms)
+    assert back.over_at is None
+    assert await alarms.next_due() is None

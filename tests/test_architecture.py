@@ -26,7 +26,7 @@ LAYERS = (
     {"answers"},
     {"telegram", "limiter"},
     {"outcomes"},
-    {"metrics", "health", "watchdog"},
+    {"metrics", "health", "watchdog", "leases"},
     {"media", "texts", "patience", "insist", "worker", "server", "watching", "notify", "probe", "loops"},
     {"estimates", "logs", "troubles"},
     {"config", "clock", "version"},

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tracemalloc
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,10 +17,13 @@ from urllib.parse import quote
 import av
 import pytest
 
+from benchmarks.past import fill
 from bot.cli import main
+from bot.clock import Clock
 from bot.sandbox import Akool, BotApi
 from s3_servers import BUCKET, s3_environment, s3_store
 from scenes import says, video_in
+from storage.database import open_database
 from world import PHOTO, VOICE, free_port, render_cheaply, tiny_mp4
 
 ROOT = Path(__file__).parent.parent
@@ -199,6 +203,23 @@ async def test_jobs_tells_of_them_beside_the_running_bot_and_after_its_end(
     assert process.returncode == 0
     assert await run_here("jobs") == 0
     assert capsys.readouterr().out.splitlines() == [newest, oldest]
+
+
+async def test_jobs_tells_of_ten_thousand_in_little_memory(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(environment, monkeypatch, tmp_path)
+    (tmp_path / "data").mkdir()
+    async with open_database(f"sqlite:///{tmp_path}/data/bot.sqlite3", now=Clock().now) as database:
+        await fill(database, 10_000)
+    tracemalloc.start()
+    try:
+        assert await run_here("jobs") == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()] == list(range(10_000, 0, -1))
+    assert peak < 10 << 20
 
 
 async def test_a_signal_ends_a_start_that_waits_for_telegram(environment: Environment, tmp_path: Path) -> None:

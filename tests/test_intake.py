@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from structlog.testing import capture_logs
@@ -20,6 +20,7 @@ from telegram.ext import ApplicationBuilder, MessageHandler, filters
 from telegram.request import BaseRequest
 
 from bot.intake import Dispatcher, Intake, Poller, lane_of
+from bot.patience import LEASE_MS, SECOND_MS
 from bot.sandbox import BotApi
 from bot.sandbox.server import HangUp
 from bot.sandbox.stand_in import Fault
@@ -272,6 +273,8 @@ class Desk:
         self.handled: list[str] = []
         self.failures: dict[str, int] = {}
         self.failure: Exception | None = None
+        self.go_on = asyncio.Event()
+        self.go_on.set()
         self._dispatcher = dispatcher
         self._updates = updates
         self._intake = Intake(updates, lambda: None)
@@ -286,6 +289,7 @@ class Desk:
         if self.failures.get(words, 0) > 0:
             self.failures[words] -= 1
             raise self.failure or OSError(words)
+        await self.go_on.wait()
 
     async def work(self) -> None:
         """Do whatever is due now, and what becomes due by that."""
@@ -325,6 +329,53 @@ async def test_updates_of_a_chat_are_handled_in_order_even_if_the_first_fails(de
         clock.turn(seconds=60)
         await desk.work()
     assert [words for words in desk.handled if words != "elsewhere"] == ["one", "one", "one", "two", "three"]
+
+
+async def until_at_work(desk: Desk) -> None:
+    async with asyncio.timeout(10):
+        while not desk.handled:
+            await asyncio.sleep(0)
+
+
+async def until_kept(book: Database, clock: TurnableClock) -> None:
+    """Wait until the only update's lease is far from over."""
+    async with asyncio.timeout(10):
+        while (await Updates(book).next_due() or 0) < clock.now() + LEASE_MS / 2:
+            await asyncio.sleep(0)
+
+
+async def test_an_update_that_takes_longer_than_a_lease_is_not_handled_beside_itself(
+    desk: Desk, book: Database, clock: TurnableClock
+) -> None:
+    desk.go_on.clear()
+    await desk.take(said(1, "slow"))
+    working = asyncio.create_task(desk.work())
+    await until_at_work(desk)
+    for _ in range(12):
+        clock.turn(seconds=LEASE_MS / SECOND_MS / 3)
+        await until_kept(book, clock)
+        await desk.work()
+    assert desk.handled == ["slow"]
+
+    desk.go_on.set()
+    await working
+    assert await stored(book) == {1: None}
+
+
+async def test_whoever_was_frozen_and_overtaken_does_not_go_on_with_an_update(
+    desk: Desk, book: Database, clock: TurnableClock
+) -> None:
+    desk.go_on.clear()
+    await desk.take(said(1, "slow"))
+    late = asyncio.create_task(desk.work())
+    await until_at_work(desk)
+    async with book.begin() as connection:
+        await connection.execute(update(table).values(claim="another's"))
+    clock.turn(seconds=LEASE_MS / SECOND_MS / 3)
+    async with asyncio.timeout(10):
+        await late
+    assert desk.handled == ["slow"]
+    assert await Updates(book).next_due() is not None, "the other one has it"
 
 
 async def test_a_handler_that_always_fails_is_tried_a_few_times_and_then_set_aside(

@@ -258,7 +258,24 @@ async def test_jobs_are_listed_newest_first_by_what_is_asked(database: Database,
     assert await jobs.list(chat_id=2, user_id=1) == [second]
     assert await jobs.get(first.id) == first
     assert await jobs.get(third.id + 1) is None
-    assert await jobs.counts() == dict.fromkeys(State, 0) | {State.QUEUED: 2, State.FAILED: 1}
+
+
+async def test_any_number_of_jobs_comes_in_pages(database: Database, jobs: Jobs) -> None:
+    """One that is added meanwhile shifts nobody."""
+    wanted = [await insert_job(database, State.QUEUED) for _ in range(5)]
+    await insert_job(database, State.FAILED)
+    found = []
+    async for page in jobs.pages(most=2, states=[State.QUEUED]):
+        found.append([job.id for job in page])
+        await insert_job(database, State.QUEUED)
+    newest_first = [job.id for job in reversed(wanted)]
+    assert found == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+
+
+async def test_the_jobs_that_have_not_ended_are_counted(database: Database, jobs: Jobs) -> None:
+    for state in (State.QUEUED, State.QUEUED, State.RENDERING, State.FAILED):
+        await insert_job(database, state)
+    assert await jobs.counts() == dict.fromkeys(OPEN, 0) | {State.QUEUED: 2, State.RENDERING: 1}
 
 
 async def test_the_latest_renders_tell_how_long_one_takes(database: Database, jobs: Jobs) -> None:

@@ -19,10 +19,10 @@ from clocks import TurnableClock
 from scenes import ask_for_video, calls_of, job_in, new_chat, passing, says, video_in
 from storage.alarms import Alarms
 from storage.database import Database
-from storage.job import State
+from storage.job import OPEN, State
 from storage.jobs import Jobs
 from storage.updates import Updates
-from world import World, render_cheaply, world
+from world import PHOTO, World, render_cheaply, world
 
 TOKEN = "a-token-for-prometheus"
 
@@ -71,6 +71,8 @@ async def test_with_a_token_metrics_tell_of_jobs_updates_and_loops(tmp_path: Pat
         chat = await ask_for_video(here)
         await passing(here, clock, chat, video_in(chat))
         await job_in(here, chat, State.DELIVERED)
+        await chat.send_photo(PHOTO)
+        await job_in(here, chat, State.COLLECTING)
         other = new_chat(here)
         await here.telegram.updates.add("message", {"message_id": 1, "date": "yesterday"}, lane="broken")
         await other.send_text("hello")
@@ -84,9 +86,8 @@ async def test_with_a_token_metrics_tell_of_jobs_updates_and_loops(tmp_path: Pat
 
     assert refused == [401] * 3
     found = values(response.text)
-    assert {state: found[f'talkbot_jobs{{state="{state}"}}'] for state in State} == {
-        state: float(state is State.DELIVERED) for state in State
-    }
+    of_jobs = {name: value for name, value in found.items() if name.startswith("talkbot_jobs{")}
+    assert of_jobs == {f'talkbot_jobs{{state="{state}"}}': float(state is State.COLLECTING) for state in OPEN}
     assert found["talkbot_updates_set_aside"] == 1
     assert all(found[f'talkbot_beat_age_seconds{{loop="{loop}"}}'] < 60 for loop in ("tracker", "updates", "statuses"))
     assert TOKEN not in response.text

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from databases import Clock
 from storage.database import Database
+from storage.jobs import Overtaken
 from storage.schema import updates as table
 from storage.updates import StoredUpdate, Updates, mark_handled
 
@@ -81,6 +82,31 @@ async def test_a_lease_that_is_over_makes_a_new_claim(updates: Updates, clock: C
     assert await claim_ids(updates) == [1]
 
 
+async def test_an_extended_lease_holds(updates: Updates, clock: Clock) -> None:
+    await store(updates, (1, 1))
+    [stored] = await claim(updates)
+    clock.turn(seconds=40)
+    await updates.extend(stored, lease_ms=LEASE_MS)
+    clock.turn(seconds=59)
+    assert await claim(updates) == []
+
+
+async def test_who_was_overtaken_changes_nothing_any_more(updates: Updates, clock: Clock) -> None:
+    await store(updates, (1, 1))
+    [late] = await claim(updates)
+    clock.turn(seconds=60)
+    [held] = await claim(updates)
+    with pytest.raises(Overtaken):
+        await updates.extend(late, lease_ms=2 * LEASE_MS)
+    await updates.finish(late)
+    await updates.set_aside(late, error="too late")
+    await updates.retry(late, due_at=0)
+    assert await claim(updates) == []
+    assert await updates.next_due() == clock() + LEASE_MS
+    await updates.finish(held)
+    assert await updates.next_due() is None
+
+
 async def test_a_start_gives_back_every_claim(updates: Updates) -> None:
     await store(updates, (1, 1))
     await claim(updates)
@@ -109,13 +135,14 @@ async def test_what_is_set_aside_frees_its_lane(updates: Updates) -> None:
 async def test_an_update_is_marked_as_handled_once_and_stays_so(
     database: Database, updates: Updates, clock: Clock
 ) -> None:
-    """The handler that marked it in its own transaction is followed by a `finish` or a `retry` that changes nothing."""
+    """A handler that marked it in its own transaction is followed by an `extend` or a `retry` that changes nothing."""
     await store(updates, (1, 1))
     [stored] = await claim(updates)
     async with database.begin() as connection:
         assert await mark_handled(connection, 1)
         assert not await mark_handled(connection, 1)
         assert not await mark_handled(connection, 2)
+    await updates.extend(stored, lease_ms=LEASE_MS)
     await updates.retry(stored, due_at=clock())
     await updates.set_aside(stored, error="too late")
     assert await claim(updates) == []

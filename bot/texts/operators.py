@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import accumulate
 
 from bot.texts.saying import Say
 from bot.texts.words import N_, Words
@@ -11,7 +12,7 @@ from storage.ledger import Call
 from storage.peers import Access, Peer
 from storage.reports import Report
 
-_MOST_IDS = 60
+_LIST_ROOM = 700  # characters of each of five lists: a message has room for 4096
 _MOST_LINES = 30
 
 ACCOUNT_ALARM = "akool account"
@@ -39,7 +40,7 @@ MEDIA_WORKS_AGAIN = N_("AKOOL can fetch photos and voice notes again.")
 
 ADMIN_CREDIT = N_("Credit left at AKOOL: {credit}")
 ADMIN_CREDIT_UNKNOWN = N_("AKOOL can't be asked for the credit at the moment.")
-ADMIN_JOBS = N_("Jobs: {counts}")
+ADMIN_JOBS = N_("Open jobs: {counts}")
 ADMIN_TODAY = N_("Last 24 hours: {delivered} delivered, {failed} failed ({share} success), paid calls: {calls}")
 ADMIN_RENDER = N_("A render takes {time} (median)")
 ADMIN_PAUSED = N_("Submitting is paused by an admin: /resume goes on.")
@@ -134,8 +135,11 @@ def allowed(words: Words, peers: Sequence[Peer], *, users: Sequence[str], chats:
 
 
 def _some(items: Sequence[str]) -> str:
-    """As many as a message has room for."""
-    return ", ".join(items[:_MOST_IDS]) + (" …" if len(items) > _MOST_IDS else "")
+    """As many as there is room for, and how many more there are."""
+    ends = accumulate(len(item) + len(", ") for item in items)
+    shown = items[: sum(end <= _LIST_ROOM for end in ends)]
+    more = len(items) - len(shown)
+    return ", ".join(shown) + (f" … +{more}" if more else "")
 
 
 def _ids(words: Words, ids: Sequence[str]) -> str:
