@@ -37,9 +37,9 @@ from bot.setbacks import Setbacks, why_not_rendered
 from bot.texts import words_for
 from storage.drafts import Drafts, Half, Kind, incoming
 from storage.engine import DATABASE_ERRORS
-from storage.job import Job, State
+from storage.job import SUBMIT_UNKNOWN, Job, State
 from storage.jobs import Jobs, Overtaken, look_again
-from storage.ledger import SUBMIT_UNKNOWN, Ledger
+from storage.ledger import Ledger
 from storage.objects import ObjectStore, StoreError, new_key
 
 log = structlog.get_logger()

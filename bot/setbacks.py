@@ -16,9 +16,9 @@ from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
 from bot.troubles import is_machines_own, will_pass
 from storage.alarms import Alarms
 from storage.breaker import Breaker
-from storage.job import CHAT_GONE, NOT_ALLOWED, OUR_FAULT, VIDEO_KEPT, VIDEO_LOST, Job, State
+from storage.job import CHAT_GONE, NOT_ALLOWED, OUR_FAULT, SUBMIT_UNKNOWN, VIDEO_KEPT, VIDEO_LOST, Job, State
 from storage.jobs import Jobs, look_again
-from storage.ledger import SUBMIT_UNKNOWN, Ledger
+from storage.ledger import Ledger
 from storage.objects import ObjectMissing
 
 log = structlog.get_logger()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
 from storage.job import COLUMNS, Job, State
-from storage.jobs import Overtaken, begin, change, entered, held, look_again, rung
+from storage.jobs import Overtaken, add, change, entered, held, look_again, rung
 from storage.quotas import Limits, refusal
 from storage.schema import jobs
 from storage.updates import mark_handled
@@ -102,7 +102,7 @@ class Drafts:
                 whose = {"chat_id": chat_id, "thread_id": thread_id, "user_id": user_id}
                 if not halves:  # to ask is all that there is to do
                     asked["status_at"] = now
-                await begin(connection, {**new_draft(now), **whose, **asked, "incoming": _dump(halves)})
+                await add(connection, {**new_draft(now), **whose, **asked, "incoming": _dump(halves)})
                 return True
             edited = {(half.kind, half.message_id) for half in halves}
             noted = [half for half in incoming(draft) if (half.kind, half.message_id) not in edited]

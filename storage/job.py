@@ -58,6 +58,8 @@ NOT_ALLOWED = "not_allowed"
 CHAT_GONE = "chat_gone"
 """The reason of a job in `delivering` whose chat will have nothing of us for now."""
 
+SUBMIT_UNKNOWN = "submit_unknown"
+"""The reason of a job in `submitting` whose owner is asked what to do."""
 
 OUR_FAULT = "our_fault"
 """The reason of a failed job whose step kept failing by what does not pass by itself."""

@@ -73,7 +73,7 @@ async def change_all(
     return changed
 
 
-async def begin(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
     """A new row."""
     statement = insert(jobs).values(**values).returning(*COLUMNS)
     connection.info.get(NEWS, []).extend(Job.of(row) for row in await connection.execute(statement))
@@ -236,12 +236,11 @@ class Jobs:
         """Go on to the next state; the claim is kept (unless the state ends the job). Raises `Overtaken`."""
         return await self._write(job, moved(job, state, self._database.now()) | columns)
 
-    async def release(self, job: Job, *, due_at: int, state: State | None = None, **columns: Any) -> None:
+    async def release(self, job: Job, *, due_at: int, **columns: Any) -> None:
         """Give the claim back, to be due at `due_at`, or at once where the bell rang. Raises `Overtaken`."""
         now = self._database.now()
-        changed = moved(job, state, now) if state else {}
         due = case((jobs.c.rung == 1, now), else_=due_at)
-        await self._write(job, changed | columns | {"due_at": due, "claim": None, "rung": 0})
+        await self._write(job, columns | {"due_at": due, "claim": None, "rung": 0})
 
     async def retry(self, job: Job, *, due_at: int, **columns: Any) -> None:
         """Give the claim back after a step that did not succeed. Raises `Overtaken`."""

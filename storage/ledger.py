@@ -18,16 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.breaker import IS_SHUT, places_left
 from storage.database import Database
-from storage.job import AT_AKOOL, COLUMNS, IS_OPEN, Job, State
+from storage.job import AT_AKOOL, COLUMNS, IS_OPEN, SUBMIT_UNKNOWN, Job, State
 from storage.jobs import Overtaken, change, entered, held, moved
 from storage.quotas import spent_today
 from storage.schema import calls, jobs
 
 _ADMISSION_LOCK = 7_461_001  # any number, the same in every replica
 _TOKEN_BYTES = 24
-
-SUBMIT_UNKNOWN = "submit_unknown"
-"""The reason of a job in `submitting` whose owner is asked what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,9 @@ class Peers:
         async with self._database.begin() as connection:
             return [_peer(row) for row in await connection.execute(statement)]
 
-    async def forget(self, peer_id: int) -> None:
-        """What the peer has chosen goes; what the operator has decided about it stays."""
-        async with self._database.begin() as connection:
-            await forget(connection, peer_id)
-
 
 async def forget(connection: AsyncConnection, peer_id: int) -> None:
+    """What the peer has chosen goes; what the operator has decided about it stays."""
     ours = peers.c.id == peer_id
     await connection.execute(delete(peers).where(ours, ~_IS_DECIDED))
     await connection.execute(update(peers).where(ours).values(**_CHOICES))

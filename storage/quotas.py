@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.job import CHAT_GONE, IS_OPEN, NOT_ALLOWED, OPEN, Job, State
+from storage.job import CHAT_GONE, IS_OPEN, NOT_ALLOWED, OPEN, SUBMIT_UNKNOWN, Job, State
 from storage.schema import calls, jobs, notices, peers
 
 _DAY_MS = 24 * 3600 * 1000
@@ -126,9 +126,9 @@ async def _left(connection: AsyncConnection, limit: int | None, used: Select[Any
 
 
 def _pending(user_id: int) -> Select[Any]:
-    """Those that are worked on; what waits for a chat's goodwill is done, as far as its owner can do anything."""
-    is_parked = func.coalesce(jobs.c.reason, "").in_((CHAT_GONE, NOT_ALLOWED))
-    return select(func.count()).where(jobs.c.user_id == user_id, jobs.c.state.in_(_PENDING), ~is_parked)
+    """Those that are worked on, not those that wait for somebody: their owner, or a chat that may never come back."""
+    waits = func.coalesce(jobs.c.reason, "").in_((SUBMIT_UNKNOWN, CHAT_GONE, NOT_ALLOWED))
+    return select(func.count()).where(IS_OPEN, jobs.c.user_id == user_id, jobs.c.state.in_(_PENDING), ~waits)
 
 
 def _videos(whose: ColumnElement[bool], now: int) -> Select[Any]:

@@ -45,9 +45,6 @@ class OwnRates:
         self._latest = 0
         self._free_at: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._free_at)
-
     def wait_ms(self, rates: Sequence[Rate], *, keep: int = 0) -> int:
         """What `take` would answer now."""
         now = self._forget()

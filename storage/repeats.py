@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database import Database
 from storage.drafts import PREPARED, Kind, ask_anew, drafts_of, incoming, is_complete, new_draft
 from storage.job import COLUMNS, RENDER_FAILED, Job, State
-from storage.jobs import begin, change, rung
+from storage.jobs import add, change, rung
 from storage.schema import jobs
 from storage.updates import mark_handled
 
@@ -32,7 +32,7 @@ class Repeats:
                 return False
             state = State.DELIVERING if failed.video_key else State.COLLECTING
             kept = _columns(failed, (*_WHOSE, *PREPARED["photo_key"], *PREPARED["voice_key"], "video_key"))
-            await begin(connection, new_draft(now, state) | kept)
+            await add(connection, new_draft(now, state) | kept)
         return True
 
     async def again_without(self, kind: Kind, job_id: int, *, user_id: int) -> bool:
@@ -92,7 +92,7 @@ class Repeats:
         drafts = await drafts_of(connection, whose["chat_id"], whose["thread_id"], whose["user_id"])
         draft = next((draft for draft in drafts if not is_complete(draft)), None)
         if draft is None:
-            await begin(connection, new_draft(now) | whose | halves | {"status_at": now})
+            await add(connection, new_draft(now) | whose | halves | {"status_at": now})
             return
         kinds = {_KEY_OF[half.kind] for half in incoming(draft)}
         lacking = {

@@ -12,8 +12,7 @@ from bot.sandbox.chats import Chat, Message
 from media_samples import sound
 from stage import Stage, small_portrait
 from storage.database import Database
-from storage.job import COLUMNS, TERMINAL, Job, State
-from storage.ledger import SUBMIT_UNKNOWN
+from storage.job import COLUMNS, SUBMIT_UNKNOWN, TERMINAL, Job, State
 from storage.schema import jobs, updates
 from victims import PATIENCE_SECONDS, Victim
 

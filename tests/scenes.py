@@ -13,9 +13,9 @@ from bot.sandbox.chats import Chat, Message
 from clocks import TurnableClock
 from media_samples import sound
 from storage.database import Database, open_reader
-from storage.job import CHAT_GONE, Job, State
+from storage.job import CHAT_GONE, SUBMIT_UNKNOWN, Job, State
 from storage.jobs import Jobs
-from storage.ledger import SUBMIT_UNKNOWN, Call, Ledger
+from storage.ledger import Call, Ledger
 from storage.updates import Updates
 from world import PHOTO, World
 

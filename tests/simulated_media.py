@@ -127,7 +127,7 @@ class CheapStudio(Studio):
         return Sound(1000)
 
     async def clip(self, path: Path) -> Clip:
-        return Clip(64, 96, 1000, path.stat().st_size)
+        return Clip(64, 96, 1000)
 
     async def thumbnail(self, path: Path, target: Path) -> None:
         target.write_bytes(b"thumbnail")

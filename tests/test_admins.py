@@ -16,8 +16,7 @@ from databases import insert_job
 from media_samples import sound
 from scenes import all_handled, ask, job_in, passing, says, video_in
 from storage.database import open_database
-from storage.job import State
-from storage.ledger import SUBMIT_UNKNOWN
+from storage.job import SUBMIT_UNKNOWN, State
 from storage.peers import Access, Peer, Peers
 from storage.schema import calls
 from world import PHOTO, World, world

@@ -21,7 +21,7 @@ from scenes import ask_for_video, passing, video_in
 from storage.database import open_database
 from storage.drafts import new_draft
 from storage.job import State
-from storage.jobs import begin
+from storage.jobs import add
 from world import world
 
 CREATE, LOOK = "createbytalkingphoto", "infobymodelid"
@@ -128,10 +128,10 @@ async def test_what_is_not_committed_is_not_told(tmp_path: Path) -> None:
             database.listener = log_state
             with suppress(ZeroDivisionError):
                 async with database.begin() as connection:
-                    await begin(connection, row)
+                    await add(connection, row)
                     raise ZeroDivisionError
             async with database.begin() as connection:
-                await begin(connection, row)
+                await add(connection, row)
                 assert not log.of(event="job began")
 
     [line] = log.of(event="job began")

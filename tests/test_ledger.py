@@ -8,9 +8,9 @@ from sqlalchemy import select
 from bot import texts
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
-from storage.job import FREE, OPEN, Job, State
+from storage.job import FREE, OPEN, SUBMIT_UNKNOWN, Job, State
 from storage.jobs import Jobs, Overtaken
-from storage.ledger import SUBMIT_UNKNOWN, Arrival, Call, Ledger
+from storage.ledger import Arrival, Call, Ledger
 from storage.schema import calls
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

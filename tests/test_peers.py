@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from storage.database import Database
-from storage.peers import Access, Peer, Peers
+from storage.peers import Access, Peer, Peers, forget
 from storage.schema import peers as table
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -17,6 +17,11 @@ ADA, GROUP, STRANGER = 7, -1_001_234_567_890, 9
 @pytest.fixture
 def peers(database: Database) -> Peers:
     return Peers(database)
+
+
+async def forgotten(database: Database, peer_id: int) -> None:
+    async with database.begin() as connection:
+        await forget(connection, peer_id)
 
 
 async def rows(database: Database) -> int:
@@ -77,13 +82,13 @@ async def test_who_is_forgotten_stays_denied_and_limited(
     """Else `/forget` would be a way back in."""
     await peers.choose(ADA, language="fa", is_round=True, keeps_chatter=True, **decision)
     await peers.choose(8, language="hi")
-    await peers.forget(ADA)
+    await forgotten(database, ADA)
     assert await peers.get(ADA, 8) == [Peer(ADA, **decision), Peer(8, language="hi")]  # type: ignore[arg-type]
     assert await rows(database) == 2
 
 
 async def test_nothing_is_left_of_who_is_forgotten_and_was_not_decided_about(database: Database, peers: Peers) -> None:
     await peers.choose(ADA, language="fa", is_round=True, keeps_chatter=True)
-    await peers.forget(ADA)
-    await peers.forget(STRANGER)
+    await forgotten(database, ADA)
+    await forgotten(database, STRANGER)
     assert await rows(database) == 0

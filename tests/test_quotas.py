@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from databases import Clock, insert_job, reload, until_waiting
 from storage.database import Database
 from storage.drafts import Drafts
-from storage.job import CHAT_GONE, NOT_ALLOWED, OPEN, TERMINAL, Job, State
+from storage.job import CHAT_GONE, NOT_ALLOWED, OPEN, SUBMIT_UNKNOWN, TERMINAL, Job, State
 from storage.ledger import Ledger
 from storage.peers import Peers
 from storage.quotas import Left, Limits, Quotas
@@ -80,10 +80,15 @@ async def test_who_has_enough_under_way_waits(database: Database) -> None:
     assert await verdict(database, Limits(pending=0)) == State.QUEUED
 
 
-@pytest.mark.parametrize("reason", [CHAT_GONE, NOT_ALLOWED])
-async def test_a_video_that_waits_for_its_chat_keeps_nobody_from_the_next(reason: str, database: Database) -> None:
-    """A group that has removed us may never have us back."""
-    await insert_job(database, State.DELIVERING, user_id=ADA, chat_id=GROUP, reason=reason)
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [(State.DELIVERING, CHAT_GONE), (State.DELIVERING, NOT_ALLOWED), (State.SUBMITTING, SUBMIT_UNKNOWN)],
+)
+async def test_what_waits_for_somebody_keeps_nobody_from_the_next(
+    state: State, reason: str, database: Database
+) -> None:
+    """A group that has removed us may never have us back, and a question may never be answered."""
+    await insert_job(database, state, user_id=ADA, chat_id=GROUP, reason=reason)
     assert await verdict(database, Limits(pending=1)) == State.QUEUED
 
 

@@ -26,7 +26,6 @@ class Clip:
     width: int
     height: int
     duration_ms: int
-    size_bytes: int
 
 
 class BrokenVideo(Exception):

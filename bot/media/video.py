@@ -35,7 +35,6 @@ def probe_video(path: Path) -> Clip:
         width=frame.height if is_sideways else frame.width,
         height=frame.width if is_sideways else frame.height,
         duration_ms=round(seconds * 1000),
-        size_bytes=path.stat().st_size,
     )
 
 

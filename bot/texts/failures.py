@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE, UNKNOWN_FILE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
-from storage.job import OUR_FAULT, VIDEO_KEPT, VIDEO_LOST, Job
-from storage.ledger import SUBMIT_UNKNOWN
+from storage.job import OUR_FAULT, SUBMIT_UNKNOWN, VIDEO_KEPT, VIDEO_LOST, Job
 
 COST_NOTHING = N_("Nothing was spent.")
 COST_ONE = N_("It did cost one video.")

@@ -8,8 +8,7 @@ from bot.texts.commands import PLACEHOLDER_PHOTO, PLACEHOLDER_VOICE
 from bot.texts.saying import Button, Say
 from bot.texts.words import N_, Words
 from storage.drafts import Kind, incoming
-from storage.job import NOT_ALLOWED, Job, State
-from storage.ledger import SUBMIT_UNKNOWN
+from storage.job import NOT_ALLOWED, SUBMIT_UNKNOWN, Job, State
 
 STATUS_NOTHING_YET = N_("Send me a photo, and then a voice note.")
 STATUS_NOTHING_YET_GROUP = N_("Please reply to this with a photo: one face, seen from the front.")
