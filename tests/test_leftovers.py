@@ -49,8 +49,11 @@ class Workshop:
     async def clip(self, _video: Path) -> None:
         """It is all right as it is."""
 
-    async def prepare_all(self, halves: Sequence[Half], *, is_last_try: bool) -> list[Prepared]:
-        assert not is_last_try
+    def is_unfetchable(self, _job: Job, _error: Exception) -> bool:
+        """Nothing is."""
+        return False
+
+    async def prepare_all(self, halves: Sequence[Half], *, is_unfetchable: object) -> list[Prepared]:
         for half in halves:
             await self._store.put(PREPARED[half].key, self._source)
         await self._meanwhile()
@@ -78,6 +81,7 @@ def step(database: Database, store: LocalStore, tmp_path: Path) -> Callable[...,
             "halves": workshop,
             "results": workshop,
             "studio": workshop,
+            "setbacks": workshop,
             "scratch": tmp_path,
         }
         needless: dict[str, Any] = dict.fromkeys(field.name for field in fields(Pipeline))
