@@ -6,6 +6,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+# This machine, as a URL or a connection names it.
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
 # Where a proxy stands beside the bot: on this machine, or in a container's or a platform's own network.
 NEARBY = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 

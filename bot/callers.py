@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from telegram import Chat, Update
 
-from bot.config import Ids, Settings
+from bot.config import Settings
 from bot.texts import Words, closest_language, words_for
+from bot.values import Ids
 from storage.peers import Access, Peer, Peers
 
 

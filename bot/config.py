@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
@@ -24,16 +22,16 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.addresses import NEARBY, Network, networks
+from bot.addresses import LOOPBACK, NEARBY, networks
 from bot.sizes import LOCAL, TELEGRAMS_OWN, Sizes
+from bot.values import ApiKey, BotToken, Dsn, Ids, LogLevel, MediaDelivery, Networks, PublicUrl, RootUrl
 from storage.quotas import Limits
 
 _ENV_FILE = ".env"
 _ALIKE = 0.88  # of 1, as difflib measures it
 _TELEGRAM = "https://api.telegram.org"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS_OF_AWS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _UNREADABLE = "unreadable"  # carries the troubles of `_SecretFiles` to the report
 
@@ -64,77 +62,6 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def _root_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be an http or https URL without a query")
-    return value.rstrip("/")
-
-
-def _public_url(value: str) -> str:
-    parts = urlsplit(_root_url(value))
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise ValueError("must begin with https:// (plain http is for a loopback host only)")
-    return value.rstrip("/")
-
-
-def _bot_token(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"\d+:[\w-]+", value.get_secret_value()):
-        raise ValueError("must look like 123456:ABC-DEF, as @BotFather gave it")
-    return value
-
-
-def _api_key(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-        raise ValueError("must be one word of ASCII characters")
-    return value
-
-
-def _dsn(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.username or len(parts.path) <= 1:
-        raise ValueError("must look like https://key@host/1, as Sentry gave it")
-    return value
-
-
-def _ids(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    parts = [part.strip() for part in value.split(",") if part.strip()]
-    if not all(re.fullmatch(r"\*|-?\d+", part) for part in parts):
-        raise ValueError("must be numeric ids with commas between them, or *")
-    return frozenset(part if part == "*" else int(part) for part in parts)
-
-
-def _delivery(value: str) -> str:
-    if value in ("presign", "proxy"):
-        return value
-    if "://" not in value:
-        raise ValueError("must be presign, proxy, or the https URL under which the bucket is public")
-    return _public_url(value)
-
-
-def _networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return networks(part.strip() for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError("must be networks like 10.0.0.0/8, or addresses, with commas between them") from None
-
-
-def _capitals(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-RootUrl = Annotated[str, AfterValidator(_root_url)]
-PublicUrl = Annotated[str, AfterValidator(_public_url)]
-Ids = Annotated[frozenset[int | Literal["*"]], NoDecode, BeforeValidator(_ids)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
-ApiKey = Annotated[SecretStr, AfterValidator(_api_key)]
-BotToken = Annotated[SecretStr, AfterValidator(_bot_token)]
-
-
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -163,7 +90,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: SecretStr = SecretStr("")
     media_store: str = ""
-    media_delivery: Annotated[str, AfterValidator(_delivery)] = "presign"
+    media_delivery: MediaDelivery = "presign"
 
     allowed_users: Ids = frozenset()
     allowed_chats: Ids = frozenset()
@@ -178,9 +105,9 @@ class Settings(BaseSettings):
     app_secret: SecretStr | None = None
     app_secret_previous: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_capitals)] = "INFO"
+    log_level: LogLevel = "INFO"
     metrics_token: SecretStr | None = None
-    sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = None
+    sentry_dsn: Dsn | None = None
     otel_exporter_otlp_endpoint: RootUrl | None = None
     otel_exporter_otlp_headers: SecretStr | None = None
 

@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import akool
+from bot.addresses import LOOPBACK
 from bot.clock import Clock
-from bot.config import LOOPBACK, Settings
+from bot.config import Settings
 from bot.health import Part
 from bot.media_route import media_route
 from bot.metrics import CALLBACKS

@@ -30,6 +30,7 @@ LAYERS = (
     {"media", "texts", "patience", "insist", "worker", "server", "watching", "notify", "probe", "loops"},
     {"estimates", "logs", "troubles"},
     {"config", "clock", "version"},
+    {"values"},
     {"sizes", "addresses", "spellings"},
 )
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 from starlette.applications import Starlette
 
-from bot.config import LOOPBACK, Settings
+from bot.addresses import LOOPBACK
+from bot.config import Settings
 from bot.doctor.patient import NotChecked, Patient, Probe
 from bot.doctor.report import Finding, ok, problem, warning
 from bot.media_route import media_route
