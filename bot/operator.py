@@ -29,8 +29,10 @@ class OperatorsVoice:
 
     async def do(self, alarm: Alarm) -> None:
         """Tell every admin; if none could be reached, the alarm stays due."""
-        is_over = alarm.over_at is not None
-        if is_over:
+        if alarm.over_at is not None and alarm.told_at is None:  # it was over before anybody could be told
+            await self._alarms.told(alarm)
+            return
+        if alarm.over_at is not None:
             log.info("an alarm is over", alarm=alarm.key)
         else:
             log.error("an alarm: a person must act", alarm=alarm.key, about=alarm.text)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, null, select, update
 
 from storage.database import Database, among
 from storage.schema import alarms
@@ -32,23 +32,30 @@ class Alarms:
         self._database = database
 
     async def raise_(self, key: str, text: str) -> None:
-        """Note a trouble, unless it is noted already; if it was just over, it goes on."""
+        """Note a trouble, unless it is noted already; if it was just over, it goes on.
+
+        Where its end was not even begun to be told, nobody hears of either.
+        """
         now = self._database.now()
+        is_known = alarms.c.told_at.isnot(None) & (alarms.c.due_at <= now)
+        goes_on = {"over_at": None, "due_at": case((is_known, null()), else_=alarms.c.due_at)}
         async with self._database.begin() as connection:
             await connection.execute(
                 self._database.insert(alarms)
                 .values(key=key, text=text, raised_at=now, due_at=now)
-                .on_conflict_do_update(index_elements=[alarms.c.key], set_={"over_at": None})
+                .on_conflict_do_update(index_elements=[alarms.c.key], set_=goes_on)
             )
 
     async def over(self, key: str) -> None:
-        """Note that a trouble is over; nobody hears of one that nobody had heard of."""
+        """Note that a trouble is over; nobody hears of one that nobody had heard of, or is being told of."""
         now = self._database.now()
+        ours, is_being_told = alarms.c.key == key, alarms.c.due_at > now
         async with self._database.begin() as connection:
             if not await connection.scalar(_IS_RAISED, {"key": key}):
                 return
-            await connection.execute(delete(alarms).where(alarms.c.key == key, alarms.c.told_at.is_(None)))
-            await connection.execute(update(alarms).where(alarms.c.key == key).values(over_at=now, due_at=now))
+            await connection.execute(delete(alarms).where(ours, alarms.c.told_at.is_(None), alarms.c.due_at <= now))
+            due_at = case((is_being_told, alarms.c.due_at), else_=now)
+            await connection.execute(update(alarms).where(ours).values(over_at=now, due_at=due_at))
 
     async def claim(self, most: int, *, lease_ms: int) -> Sequence[Alarm]:
         """Take what is to be told now."""
@@ -75,10 +82,10 @@ class Alarms:
 
     async def told(self, alarm: Alarm) -> None:
         """The operator has heard this of it; one that was over, or has come back, meanwhile stays due."""
-        unchanged = (alarms.c.key == alarm.key) & (alarms.c.over_at == alarm.over_at)
+        ours = alarms.c.key == alarm.key
         async with self._database.begin() as connection:
             if alarm.over_at is not None:
-                await connection.execute(delete(alarms).where(unchanged))
+                await connection.execute(delete(alarms).where(ours, alarms.c.over_at == alarm.over_at))
             else:
-                news = {"told_at": self._database.now(), "due_at": None}
-                await connection.execute(update(alarms).where(unchanged).values(**news))
+                due_at = case((alarms.c.over_at.is_(None), null()), else_=alarms.c.due_at)
+                await connection.execute(update(alarms).where(ours).values(told_at=self._database.now(), due_at=due_at))

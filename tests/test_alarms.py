@@ -1,12 +1,16 @@
 """The operator hears once of each trouble, and once that it is over; on both engines."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from bot.operator import OperatorsVoice
+from clocks import TurnableClock
 from databases import Clock
 from storage.alarms import Alarm, Alarms
 from storage.database import Database
+from storage.peers import Peers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -68,6 +72,43 @@ async def test_an_alarm_that_reaches_nobody_is_put_off_but_not_its_end(alarms: A
     await alarms.over("key")
     await alarms.put_off(other, until_ms=clock() + 5000)
     assert [ended.key for ended in await told(alarms)] == ["key"]
+
+
+async def test_a_trouble_that_is_over_while_it_is_told_is_told_to_be_over(alarms: Alarms, clock: Clock) -> None:
+    """Else the operator would look for it for ever."""
+    await alarms.raise_("credit", "no credit")
+    [alarm] = await alarms.claim(9, lease_ms=1000)
+    await alarms.over("credit")
+    assert await alarms.claim(9, lease_ms=1000) == [], "the one who tells of it has it still"
+    await alarms.told(alarm)
+    clock.turn(seconds=1)
+    [over] = await told(alarms)
+    assert (over.over_at is None, over.told_at is None) == (False, False)
+    assert await alarms.next_due() is None
+
+
+async def test_a_trouble_that_goes_on_before_its_end_is_told_is_not_told_again(alarms: Alarms) -> None:
+    await alarms.raise_("credit", "no credit")
+    await told(alarms)
+    await alarms.over("credit")
+    await alarms.raise_("credit", "no credit")
+    assert await told(alarms) == []
+    assert await alarms.count_open() == 1
+
+
+async def test_a_trouble_that_reached_nobody_before_it_was_over_is_nobodys_business_either(
+    database: Database, alarms: Alarms, clock: Clock
+) -> None:
+    nobody: Any = None  # who would be spoken through, if anything were said
+    voice = OperatorsVoice(alarms, Peers(database), nobody, TurnableClock(), [7])
+    await alarms.raise_("credit", "no credit")
+    [alarm] = await alarms.claim(9, lease_ms=1000)
+    await alarms.put_off(alarm, until_ms=clock() + 5000)
+    await alarms.over("credit")
+    clock.turn(seconds=5)
+    [over] = await alarms.claim(9, lease_ms=1000)
+    await voice.do(over)
+    assert await alarms.next_due() is None
 
 
 async def test_a_trouble_may_come_again(alarms: Alarms) -> None:
