@@ -11,8 +11,8 @@ from akool import ABOUT_THE_ACCOUNT, Accepted, AkoolError, CreateFailed, Fault, 
 from bot.clock import Clock
 from bot.metrics import RETRIES
 from bot.outcomes import DeliveryFailed
-from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, SECOND_MS, backoff_ms, create_again_after_ms
-from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM
+from bot.patience import CHAT_MAY_RETURN_MS, DAY_MS, MINUTE_MS, SECOND_MS, backoff_ms, create_again_after_ms
+from bot.texts import ACCOUNT_ALARM, DELIVERY_ALARM, MEDIA_ALARM
 from bot.troubles import is_machines_own, will_pass
 from storage.alarms import Alarms
 from storage.breaker import Breaker
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 _RESULT_LIFE_MS = 7 * DAY_MS  # "valid for 7 days": AKOOL's manual page
 _DELIVERY_LIFE_MS = DAY_MS
 _FEWEST_TRIES = 8  # however late it is: perhaps it was we who were away
+_ASK_AGAIN_AFTER_MS = 5 * MINUTE_MS
 _MOST_FAULTS = 12  # in half an hour, or in an hour where an outage has made the waits long
 _MOST_REFUSED_FETCHES = 8
 _MOST_FETCHES = 300  # a day of them, by the longest wait between two
@@ -90,6 +91,8 @@ class Setbacks:
         is_known = job.reason == reason  # each trouble has its own patience
         attempts, refused_at = (job.attempts, job.refused_at or now) if is_known else (0, now)
         again_ms = create_again_after_ms(error, attempts=attempts, refused_for_ms=now - refused_at)
+        if again_ms is None and is_about_media and await self.alarms.is_open(MEDIA_ALARM):
+            again_ms = _ASK_AGAIN_AFTER_MS  # AKOOL can fetch nobody's files: these are not to blame
         if again_ms is None:
             await self.ledger.close(job, outcome="refused", state=State.FAILED, reason=reason)
         else:

@@ -23,6 +23,7 @@ class Alarm:
 
 # Built once, since it runs at every delivery.
 _IS_RAISED = select(exists().where(alarms.c.key == bindparam("key")))
+_IS_OPEN = select(exists().where(alarms.c.key == bindparam("key"), alarms.c.over_at.is_(None)))
 
 _COLUMNS = tuple(alarms.c[name] for name in Alarm.__slots__)
 
@@ -67,6 +68,11 @@ class Alarms:
 
     async def next_due(self) -> int | None:
         return await self._database.earliest(alarms.c.due_at)
+
+    async def is_open(self, key: str) -> bool:
+        """Whether there is such a trouble, and it is not over."""
+        async with self._database.begin() as connection:
+            return bool(await connection.scalar(_IS_OPEN, {"key": key}))
 
     async def count_open(self) -> int:
         """How many troubles are not over."""

@@ -11,10 +11,12 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from telegram.error import Forbidden, NetworkError, RetryAfter
 
+from akool import CreateFailed
 from bot import texts
 from bot.outcomes import DeliveryFailed
 from bot.sandbox.chats import Chat
 from bot.setbacks import Setbacks
+from bot.texts import MEDIA_ALARM
 from clocks import TurnableClock
 from databases import insert_job, reload
 from media_samples import sound
@@ -112,9 +114,32 @@ async def test_an_outage_uses_up_none_of_the_tries(bench: Bench) -> None:
 
 
 @in_session
+async def test_while_akool_can_fetch_nothing_no_file_is_to_blame(bench: Bench) -> None:
+    """The job waits for the tunnel to be mended; then it is judged again."""
+    alarms, ledger = bench.setbacks.alarms, bench.setbacks.ledger
+    await alarms.raise_(MEDIA_ALARM, "media.fetch")
+    job = await insert_job(bench.database, State.QUEUED)
+
+    async def refused() -> Job:
+        [(submitted, _)] = await ledger.admit(at_akool=9, lease_ms=60_000, most=1)
+        await bench.setbacks.not_accepted(submitted, CreateFailed(code=1015), answer_expected_until=0)
+        after = await reload(bench.database, job)
+        bench.clock.turn(seconds=max(0, (after.due_at or 0) - bench.clock.now()) / 1000)
+        return after
+
+    began_at = bench.clock.now()
+    assert {(await refused()).state for _ in range(30)} == {State.QUEUED}
+    assert bench.clock.now() - began_at > 2 * 3600 * 1000
+    await alarms.over(MEDIA_ALARM)
+    assert (await refused()).reason == "media_refused"
+    assert (await reload(bench.database, job)).state is State.FAILED
+
+
+@in_session
 async def test_each_state_has_tries_of_its_own(bench: Bench) -> None:
     job = await insert_job(bench.database, State.SAVING, claim="ours", faults=MOST_FAULTS - 1)
-    await Jobs(bench.database).release(job, due_at=bench.clock.now(), state=State.DELIVERING)
+    jobs = Jobs(bench.database)
+    await jobs.release(await jobs.advance(job, State.DELIVERING), due_at=bench.clock.now())
 
     assert (await bench.fails(job, ValueError(), times=MOST_FAULTS - 1)).state is State.DELIVERING
 
