@@ -122,6 +122,15 @@ async def test_whether_media_can_be_fetched_is_looked_at_for_as_long_as_the_serv
     assert await alarms.count_open() == 1
 
 
+async def test_a_bot_that_serves_no_media_any_more_ends_the_alarm_about_them(tmp_path: Path, alarms: Alarms) -> None:
+    """Jobs would else wait for ever for a tunnel that nobody needs."""
+    await alarms.raise_(MEDIA_ALARM, "media.fetch")
+    settings = settings_of(tmp_path, media_store="s3://bucket/prefix")
+    async with looking_back(settings, Clock(), alarms), asyncio.timeout(10):
+        while await alarms.is_open(MEDIA_ALARM):
+            await asyncio.sleep(0.01)
+
+
 async def test_looking_back_is_over_when_the_service_ends(tmp_path: Path, alarms: Alarms) -> None:
     async with machine(tmp_path) as settings, looking_back(settings, Clock(), alarms):
         await asyncio.sleep(0)

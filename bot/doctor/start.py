@@ -54,18 +54,17 @@ async def _refusal(settings: Settings) -> list[Finding]:
 @asynccontextmanager
 async def looking_back(settings: Settings, clock: Clock, alarms: Alarms) -> AsyncIterator[None]:
     """See in the background, for as long as the service runs, whether AKOOL can fetch what the bot serves."""
-    if settings.stores_in_s3 and settings.media_delivery != "proxy":
-        yield
-        return
     async with alongside(_look_again_and_again(settings, clock, alarms), name="looking back"):
         yield
 
 
 async def _look_again_and_again(settings: Settings, clock: Clock, alarms: Alarms) -> None:
-    while True:
+    is_serving = not settings.stores_in_s3 or settings.media_delivery == "proxy"
+    while is_serving:
         with suppress(*DATABASE_ERRORS):  # then the next look tells
             await _look(settings, clock, alarms)
         await clock.wait(asyncio.Event(), seconds=_LOOK_EVERY_SECONDS)
+    await alarms.over(MEDIA_ALARM)  # of a time when the bot still served them itself
 
 
 async def _look(settings: Settings, clock: Clock, alarms: Alarms) -> None:
