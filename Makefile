@@ -4,7 +4,7 @@ BIN := .venv/bin
 # --no-deps: the locks are whole, and older pips look for newer versions of what is asked for with an extra.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 1
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 # What kills and freezes the service (docs/decisions/0006); not traced for coverage, which doubles its time.
 PROOF := $(wildcard tests/test_kills_*.py tests/test_freezes.py tests/test_chaos.py \
 	tests/test_simulation_*.py tests/test_state_machine.py tests/test_guards.py)

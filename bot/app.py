@@ -17,7 +17,7 @@ from bot.exposition import Exposition
 from bot.health import Health
 from bot.intake import Intake, Poller
 from bot.limiter import Limiter
-from bot.loops import alongside, begun
+from bot.loops import alongside, begun, end
 from bot.metrics import job_moved
 from bot.outlooks import Outlooks
 from bot.parts import Bells, Books, Opened
@@ -197,9 +197,7 @@ class Service:
     async def stop(self) -> None:
         """Stop taking updates, let running steps finish or give their claims back, and log out."""
         self._health.is_stopping = True
-        for task in self._endless:
-            task.cancel()
-        await asyncio.gather(*self._endless, return_exceptions=True)
+        await end(*self._endless)
         await self._duty_of_updates.let_go()
         await asyncio.gather(*(worker.stop(grace_seconds=_STOP_GRACE_SECONDS) for worker in self._workers.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)

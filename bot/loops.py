@@ -9,6 +9,8 @@ import structlog
 
 log = structlog.get_logger()
 
+_CANCEL_AGAIN_SECONDS = 1
+
 
 def begun(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
     """A task of its own."""
@@ -24,8 +26,19 @@ async def alongside(work: Coroutine[Any, Any, None], *, name: str) -> AsyncItera
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel them until they have ended.
+
+    Once may not be enough: what a library waits for may swallow a cancellation that comes in the same moment, as
+    `asyncio.wait_for` does before Python 3.12 (https://github.com/python/cpython/issues/86296).
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def _tell_of_its_end(task: asyncio.Task[None]) -> None:

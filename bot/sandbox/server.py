@@ -10,6 +10,7 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bot.loops import end
 from bot.server import listen
 
 _HANG_UP = "sandbox.hang_up"
@@ -65,10 +66,7 @@ class _Server(uvicorn.Server):
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # one turn of the loop, in which the connections notice
-        under_way = tuple(self.server_state.tasks)
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way)
+        await end(*self.server_state.tasks)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("extensions", {})[_HANG_UP] = partial(self._hang_up, scope)
