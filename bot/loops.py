@@ -39,6 +39,7 @@ async def end(*tasks: asyncio.Task[None]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)  # and until who listens for their end has heard of it
 
 
 def _tell_of_its_end(task: asyncio.Task[None]) -> None:
