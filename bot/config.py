@@ -149,6 +149,11 @@ class Settings(BaseSettings):
         return self.media_store.startswith("s3://")
 
     @property
+    def serves_media(self) -> bool:
+        """Whether AKOOL gets the objects from the bot itself."""
+        return not self.stores_in_s3 or self.media_delivery == "proxy"
+
+    @property
     def uses_sqlite(self) -> bool:
         return self.database_url.get_secret_value().startswith("sqlite:")
 

@@ -4,7 +4,9 @@ Columns are TEXT and INTEGER only (BIGINT on PostgreSQL), so that SQLite can hol
 Times are integer milliseconds since the epoch, UTC.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, MetaData, Table, Text, text
 
 REVISION = "0005"
 """The migration that brings these tables about; a database that has it needs no other."""
@@ -22,6 +24,11 @@ def _count(name: str) -> Column[int]:
 
 def _time(name: str) -> Column[int]:
     return Column(name, _integer())
+
+
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
+    """An index of the few rows that matter, among many that don't; on both engines."""
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 jobs = Table(
@@ -79,22 +86,12 @@ jobs = Table(
     sqlite_strict=True,
     sqlite_autoincrement=True,  # a button under an old message must never mean a new job
 )
-Index(
-    "jobs_due",
-    jobs.c.due_at,
-    sqlite_where=jobs.c.due_at.isnot(None),
-    postgresql_where=jobs.c.due_at.isnot(None),
-)
-Index(
-    "jobs_status_due",
-    jobs.c.status_at,
-    sqlite_where=jobs.c.status_at.isnot(None),
-    postgresql_where=jobs.c.status_at.isnot(None),
-)
+_partial_index("jobs_due", jobs.c.due_at, where=jobs.c.due_at.isnot(None))
+_partial_index("jobs_status_due", jobs.c.status_at, where=jobs.c.status_at.isnot(None))
 Index("jobs_of_user", jobs.c.user_id, jobs.c.queued_at)
 Index("jobs_of_chat", jobs.c.chat_id)
 for _key in (jobs.c.photo_key, jobs.c.voice_key, jobs.c.video_key):
-    Index(f"jobs_{_key.name}", _key, sqlite_where=_key.isnot(None), postgresql_where=_key.isnot(None))
+    _partial_index(f"jobs_{_key.name}", _key, where=_key.isnot(None))
 
 calls = Table(
     "calls",
@@ -110,13 +107,7 @@ calls = Table(
 )
 Index("calls_created", calls.c.created_at)
 # The guard against paying twice that no code can forget: one open call per job.
-Index(
-    "calls_open",
-    calls.c.job_id,
-    unique=True,
-    sqlite_where=calls.c.closed_at.is_(None),
-    postgresql_where=calls.c.closed_at.is_(None),
-)
+_partial_index("calls_open", calls.c.job_id, where=calls.c.closed_at.is_(None), unique=True)
 
 updates = Table(
     "updates",
@@ -131,26 +122,10 @@ updates = Table(
     Column("error", Text),
     sqlite_strict=True,
 )
-Index(
-    "updates_due",
-    updates.c.lane,
-    updates.c.update_id,
-    sqlite_where=updates.c.due_at.isnot(None),
-    postgresql_where=updates.c.due_at.isnot(None),
-)
+_partial_index("updates_due", updates.c.lane, updates.c.update_id, where=updates.c.due_at.isnot(None))
 # Those that wait and those that were set aside are few among the handled ones.
-Index(
-    "updates_waiting",
-    updates.c.update_id,
-    sqlite_where=updates.c.due_at.isnot(None),
-    postgresql_where=updates.c.due_at.isnot(None),
-)
-Index(
-    "updates_set_aside",
-    updates.c.update_id,
-    sqlite_where=updates.c.error.isnot(None),
-    postgresql_where=updates.c.error.isnot(None),
-)
+_partial_index("updates_waiting", updates.c.update_id, where=updates.c.due_at.isnot(None))
+_partial_index("updates_set_aside", updates.c.update_id, where=updates.c.error.isnot(None))
 
 breaker = Table(
     "breaker",

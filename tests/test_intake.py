@@ -331,10 +331,15 @@ async def test_updates_of_a_chat_are_handled_in_order_even_if_the_first_fails(de
     assert [words for words in desk.handled if words != "elsewhere"] == ["one", "one", "one", "two", "three"]
 
 
-async def until_at_work(desk: Desk) -> None:
+async def at_work_on_a_slow_update(desk: Desk) -> asyncio.Task[None]:
+    """Begin to handle the only update, which goes on once it is let."""
+    desk.go_on.clear()
+    await desk.take(said(1, "slow"))
+    working = asyncio.create_task(desk.work())
     async with asyncio.timeout(10):
         while not desk.handled:
             await asyncio.sleep(0)
+    return working
 
 
 async def until_kept(book: Database, clock: TurnableClock) -> None:
@@ -347,10 +352,7 @@ async def until_kept(book: Database, clock: TurnableClock) -> None:
 async def test_an_update_that_takes_longer_than_a_lease_is_not_handled_beside_itself(
     desk: Desk, book: Database, clock: TurnableClock
 ) -> None:
-    desk.go_on.clear()
-    await desk.take(said(1, "slow"))
-    working = asyncio.create_task(desk.work())
-    await until_at_work(desk)
+    working = await at_work_on_a_slow_update(desk)
     for _ in range(12):
         clock.turn(seconds=LEASE_MS / SECOND_MS / 3)
         await until_kept(book, clock)
@@ -365,10 +367,7 @@ async def test_an_update_that_takes_longer_than_a_lease_is_not_handled_beside_it
 async def test_whoever_was_frozen_and_overtaken_does_not_go_on_with_an_update(
     desk: Desk, book: Database, clock: TurnableClock
 ) -> None:
-    desk.go_on.clear()
-    await desk.take(said(1, "slow"))
-    late = asyncio.create_task(desk.work())
-    await until_at_work(desk)
+    late = await at_work_on_a_slow_update(desk)
     async with book.begin() as connection:
         await connection.execute(update(table).values(claim="another's"))
     clock.turn(seconds=LEASE_MS / SECOND_MS / 3)

@@ -133,7 +133,7 @@ async def _head(patient: Patient, url: str, probe: Probe) -> Finding:
         answer = f"HTTP {response.status_code}" if is_right or not response.is_success else "another type than GET"
     do = (
         "Set PUBLIC_URL and MEDIA_DELIVERY=proxy if AKOOL says that it can't fetch: a presigned URL is for GET alone."
-        if not patient.serves_media
+        if not patient.settings.serves_media
         else "Let what stands before the bot pass HEAD on."
     )
     return warning("media.head", f"HEAD at the address of a photo gives {answer}; some services ask so first.", do)
@@ -170,7 +170,7 @@ def _is_public(host: str) -> bool:
 
 
 def _way_out(patient: Patient) -> str:
-    if patient.serves_media:
+    if patient.settings.serves_media:
         return "Let PUBLIC_URL be an https address whose tunnel or proxy leads to HOST:PORT of the bot."
     if patient.settings.media_delivery == "presign":
         return "Let the bucket's endpoint be an https address that the internet reaches, or set MEDIA_DELIVERY=proxy."
@@ -183,7 +183,7 @@ async def public_url(patient: Patient) -> list[Finding]:
         return [ok("public-url", "PUBLIC_URL is not set, and not needed.")]
     if patient.signer is None or patient.probe is None:
         raise NotChecked("the store does not work")
-    if patient.serves_media and not patient.is_fetched:
+    if patient.settings.serves_media and not patient.is_fetched:
         raise NotChecked("media.fetch, which goes the same way, tells what is wrong")
     url = patient.signer.url(patient.probe.key, ttl_seconds=_PROBE_LIFE_SECONDS)
     if trouble := await _trouble(patient.http, url, patient.probe):

@@ -45,11 +45,6 @@ class Patient:
     probe: Probe | None = None
     is_fetched: bool = False
 
-    @property
-    def serves_media(self) -> bool:
-        """Whether AKOOL gets the objects from the bot itself."""
-        return not self.settings.stores_in_s3 or self.settings.media_delivery == "proxy"
-
 
 @asynccontextmanager
 async def admitted(settings: Settings, clock: Clock, *, listen_seconds: float) -> AsyncIterator[Patient]:

@@ -59,8 +59,7 @@ async def looking_back(settings: Settings, clock: Clock, alarms: Alarms) -> Asyn
 
 
 async def _look_again_and_again(settings: Settings, clock: Clock, alarms: Alarms) -> None:
-    is_serving = not settings.stores_in_s3 or settings.media_delivery == "proxy"
-    while is_serving:
+    while settings.serves_media:
         with suppress(*DATABASE_ERRORS):  # then the next look tells
             await _look(settings, clock, alarms)
         await clock.wait(asyncio.Event(), seconds=_LOOK_EVERY_SECONDS)
